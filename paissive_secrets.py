@@ -9101,10 +9101,11 @@ class SecretsManager:
     ) -> Optional[str]:
         """Return the value of a secret, or `default` if there is none.
 
-        A store that is locked, denied or unreachable raises, and so does a
-        value that refers to no secret. Moved: a .env says that the secret
-        is in a store, and neither this one nor a variable has it. `stage`
-        may also be "pending" or "previous".
+        References in a variable or a .env are followed. A store that is
+        locked, denied or unreachable raises, and so does a value that
+        refers to no secret: NotFound. Moved: a .env says that the secret is
+        in a store, and neither this one nor a variable has it. `stage` may
+        also be "pending" or "previous".
         """
         found = self._find(name, stage, self.store(backend))
         return default if isinstance(found, NotFound) else found
@@ -9120,7 +9121,10 @@ class SecretsManager:
         raise found
 
     def _find(self, name: str, stage: str, store: Store) -> str | NotFound:
-        """Return the value of a secret, with its references resolved, or the error that there is none."""
+        """Return the value of a secret, with its references resolved, or the error that there is none.
+
+        Raise any other error, and NotFound for a reference to no secret.
+        """
         stored = name if stage == "current" else store.stage_name(name, stage)
         try:
             text, is_followed = self.text_of(store, stored)
@@ -9136,9 +9140,10 @@ class SecretsManager:
     def text_of(self, store: Store, name: str, view: Optional[Store] = None) -> tuple[str, bool]:
         """Return a secret's text, and whether references in it are followed.
 
-        `view` is a view of the store to read from. For a moved secret that
-        the store lacks, and for a value of .env that takes in secrets, the
-        text is what the env store has. Raise NotFound, or Moved.
+        `view` is a view of the store to read from. If the store lacks the
+        secret, and a .env says that it was moved, or has a value of that
+        name which takes in moved secrets, the text is the env store's. Raise
+        NotFound, or Moved if the moved secret is nowhere here.
         """
         try:
             text = (view or store).get(name)
@@ -9150,9 +9155,9 @@ class SecretsManager:
         return text, _has_references(store, name, text)
 
     def _text_for(self, store: Store, name: str, missing: NotFound) -> Optional[str]:
-        """Return the env store's text for a name that `store` lacks, or None.
+        """Return the env store's text for a name that `store` lacks, or None if it has nothing to do with it.
 
-        Raise Moved for a secret that neither has; `missing` is the error of the store.
+        Raise Moved for a moved secret that neither has; `missing` is the error of the store.
         """
         dotenv = self.dotenv()
         if store is dotenv:
@@ -9163,7 +9168,7 @@ class SecretsManager:
             backend = error.backend
         says = f"{absolute_path(dotenv.plaintext_file())} says that it is in the {backend} store"
         hint = missing.hint  # of one that was deleted: how to undo it
-        if store is not self._stores.get(backend):
+        if store is not self._stores.get(backend):  # it is not the store that the .env means
             by = f"export {shell_word(name)}=secret://{backend}/{shell_word(name)}"
             hint = f"use --backend {backend}; a command that needs both stores gets it by: {by}"
         elif type(missing) is NotFound:
@@ -9220,19 +9225,20 @@ class SecretsManager:
         return Resolver(snapshot).text(text, store, where)
 
     def dotenv(self) -> EnvironmentStore:
-        """Return the env store: its .env says what is in other stores."""
+        """Return this manager's env store: its .env says what was moved to other stores."""
         return cast("EnvironmentStore", self.store("env"))
 
 
 def _has_references(store: Store, name: str, text: str) -> bool:
-    """Return whether the text of a secret has references, and the store is one whose references count."""
+    """Return whether the text of a secret has references that are followed: other stores' values are data."""
     return REFERENCE_PREFIX in text and bool(store.references_to_follow(name))
 
 
 def delete_with_stages(store: Store, name: str, policies: Policies | None) -> bool:
-    """Delete a secret, its previous value and its policy; return whether it existed.
+    """Delete a secret, its previous value and, unless `policies` is None, its policy.
 
-    Raise Conflict, before anything is deleted, for a rotation or a revocation that is unfinished.
+    Return whether the secret existed. Raise Conflict, before anything is deleted, for a rotation that is
+    unfinished or, with policies, a previous value that has yet to be revoked, and what `remove_secret` does.
     """
     store.check_not_pending(name)
     is_scheduled = False
@@ -9261,9 +9267,12 @@ def remove_secret(store: Store, name: str, stage: str = "current") -> bool:
 
 
 def check_settable(store: Store, *names: str) -> None:
-    """Raise BadName for the name of a stage, BadValue for one under which a reference is stored."""
+    """Raise BadName for a name that ends like a stage's or that the store can't have.
+
+    Raise BadValue for one under which a reference is stored.
+    """
     for name in names:
-        if base_of_stage(store.stage_name(name, "current")):  # which knows what a name may be there
+        if base_of_stage(store.stage_name(name, "current")):  # each store knows its names
             raise BadName(f"{show(name)} ends like a stage of a rotation", hint="choose another name")
     for name, value in store.references_to_follow(*names).items():
         targets = existing_targets(value, store)
@@ -9272,10 +9281,10 @@ def check_settable(store: Store, *names: str) -> None:
 
 
 def existing_targets(value: str, store: Store) -> list[str]:
-    """Return a value's references to secrets of the store that exist, and to other backends.
+    """Return a value's references to secrets of the store that exist, and to other backends, for a message.
 
-    Any other text that looks like a reference may be a secret, which no message may show. Raise Locked and
-    the like if the store can't say what exists.
+    Secrets of the latter aren't looked for. Left out is any other text that looks like a reference: it may be
+    a secret, which no message may show. Raise Locked and the like if the store can't say what exists.
     """
     targets = []
     for reference in references_in(value):
@@ -9289,7 +9298,10 @@ def existing_targets(value: str, store: Store) -> list[str]:
 
 
 def references_in(text: str) -> list[str]:
-    """Return the references in a text: the text itself, or all in ${…} that aren't escaped."""
+    """Return the references in a text, without their ${ }: the text itself, or all that aren't escaped.
+
+    Each begins with "secret:", but may be malformed.
+    """
     if text.startswith(REFERENCE_PREFIX):
         return [text]
     return [match[1] for match in re.finditer(EMBEDDED_REFERENCE, text) if match[0][:2] != "$$"]
@@ -9342,7 +9354,8 @@ class Snapshot:
     def load(self, store: Store, *names: str) -> list[str]:
         """Read secrets, by default all of the store, and those that they refer to.
 
-        Return the names of those of the store that exist, without their stages if these are read, too.
+        Return the names of what was read from the store, without stages where these are read, too. Then, a
+        name that was asked for is among them even if there is no such secret.
         """
         found = self._read(store, names)
         suspects = [name for name, stages in found.items() if REFERENCE_PREFIX in stages.get("current", "")]
@@ -9368,7 +9381,10 @@ class Snapshot:
                     self._read(store, unread)
 
     def _read(self, store: Store, names: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Read these secrets, by default all of the store; return their values by name and stage."""
+        """Read these secrets, by default all of the store; return {name: {stage: value}}.
+
+        Absent ones are left out or, with stages, have {}. Without names, stages are read in any case.
+        """
         if names and not self._with_stages:
             values = self.view(store).get_all(names)
             found = {name: {"current": value} for name, value in values.items()}
@@ -9378,14 +9394,21 @@ class Snapshot:
         return found
 
     def target(self, reference: str, store: Store) -> tuple[Store, str]:
-        """Return the store and the name that a reference in a text of `store` leads to; BadName, BadValue."""
+        """Return the store and the name that a reference in a text of `store` leads to.
+
+        Nothing is read. Raise BadName for a malformed reference or a name that the store can't have, BadValue
+        for an unknown backend.
+        """
         backend, name = _parse_reference(reference)
         target = self.manager.store(backend) if backend else store
-        target.stage_name(name, "current")  # which knows what a name may be there
+        target.stage_name(name, "current")  # each store knows its names
         return target, name
 
     def text_of(self, store: Store, name: str) -> tuple[str, bool]:
-        """Return a secret's text, and whether references in it are followed; NotFound, Moved."""
+        """Return a secret's text, and whether references in it are followed, read at most once.
+
+        Raise what the manager's `text_of` raises.
+        """
         text = self._found.get((id(store), name), {}).get("current")
         if text is None:
             return self.manager.text_of(store, name, self.view(store))
@@ -9412,7 +9435,8 @@ class Resolver:
         """Return `text` with values in place of its references.
 
         `where` names the text in errors. They don't show what it refers to if it `may_be_secret`: a password
-        may look like a reference.
+        may look like a reference. Raise NotFound, or collect it and put "" there; BadValue as `follow` and
+        `_value` do.
         """
         place = _POSSIBLE_SECRET if may_be_secret else _CONFIGURATION
         return self._text(text, store, ((place, where),))
@@ -9432,7 +9456,7 @@ class Resolver:
             size += len(found)
             if size > _MAX_RESOLVED:
                 problem = f"the references in {trail[-1][1]} lead to too much text"
-                raise BadValue(problem, hint="let it hold a value")
+                raise BadValue(problem, hint="write the values there instead")
             return found
 
         return re.sub(EMBEDDED_REFERENCE, value, text)
@@ -9449,9 +9473,10 @@ class Resolver:
         return self.follow(text, store, name, is_followed=is_followed)
 
     def _value(self, reference: str, store: Store, trail: _Trail) -> str:
-        """Return the value for a reference in a text of a store.
+        """Return the value for a reference in the text at the end of a trail, which is of `store`.
 
-        It is "" if there is none and errors are collected. BadValue for a reference to a key to a store.
+        If there is no such secret, raise NotFound, or collect it and return "". Raise BadValue for a
+        reference to a key to a store.
         """
         failure = None
         try:
@@ -9476,18 +9501,18 @@ class Resolver:
         return ""
 
     def follow(self, text: str, store: Store, name: str, trail: _Trail = (), *, is_followed: bool) -> str:
-        """Return a secret's value, once for all references to it: its text with its own references resolved.
+        """Return the value of the secret `name`, whose text is `text`; remember it for further references.
 
-        References are text unless they are followed. The value is recorded for masking, and reported to the
-        listeners. Raise BadValue for a cycle, and for too many steps.
+        If `is_followed`, its own references are resolved; else they are text. The value is recorded for
+        masking, and reported to the listeners. Raise BadValue for a cycle, and for too many steps.
         """
         step = (id(store), name)
         if step in trail:
             way = " -> ".join(name for _, name in (*trail, step))
-            raise BadValue(f"references form a cycle: {way}", hint="let one of them hold a value")
+            raise BadValue(f"references form a cycle: {way}", hint="replace one of them by a value")
         if len(trail) > _MAX_STEPS:
             problem = f"{trail[0][1]} leads through too many references"
-            raise BadValue(problem, hint="let one of them hold a value")
+            raise BadValue(problem, hint="replace one of them by a value")
         if step not in self._resolved:
             value = self._text(text, store, (*trail, step)) if is_followed else text
             report_secret(store, name, text, value)
@@ -9498,7 +9523,10 @@ class Resolver:
 
 
 def _reference_error(error: SecretsError, reference: str, trail: _Trail) -> SecretsError:
-    """Return the error for a reference that leads nowhere: it says where the reference is."""
+    """Return the error for a reference that leads nowhere: the store's, with where the reference is.
+
+    For a text that may be a secret, errors about names become a NotFound that doesn't show them.
+    """
     place, where = trail[-1]
     # The text may be the value of a secret rather than a reference: no message may repeat it.
     if place != _CONFIGURATION and type(error) in (BadName, BadValue, NotFound):
@@ -9524,9 +9552,9 @@ resolve_text = default_manager.resolve_text
 
 
 def manager_and_backend(backend: Source) -> tuple[SecretsManager, Backend]:
-    """Return the manager for a source, and the backend to ask it for: None, for a manager's own default."""
+    """Return the manager for a source, and the backend to ask it for: None for the manager's default."""
     if isinstance(backend, SecretsManager):
-        return backend, None  # its default
+        return backend, None
     return default_manager, backend
 
 

@@ -16251,7 +16251,7 @@ D=secret:NOPE
 @pytest.mark.parametrize(
     ("name", "said"),
     {
-        "A": "BadValue: references form a cycle: A -> B -> A; let one of them hold a value",
+        "A": "BadValue: references form a cycle: A -> B -> A; replace one of them by a value",
         "C": "NotFound: the value of 'D' looks like a reference, and leads to no secret; "
         "set the secret that it names; if it isn't one, write $${secret: or unset it",
         "D": "NotFound: the value of 'D' looks like a reference, and leads to no secret; "
