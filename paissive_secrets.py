@@ -9614,9 +9614,10 @@ class SecretConfig:
         """Write a setting; with `use_secret`, its value goes to the store.
 
         `value` is anything that JSON can hold. With `use_secret` it is a
-        str, and outlives this process: the env backend writes its .env
-        file. BadValue if `key` leads through a setting that is not an
-        object.
+        str, the file gets a reference to it, and it outlives this process:
+        the env backend writes its .env file. BadValue if `key` leads
+        through a setting that is not an object, for a TOML file, and as
+        `delete` does.
         """
         path = _key_path(key)
         if use_secret:
@@ -9631,19 +9632,28 @@ class SecretConfig:
         self._write(path, value)
 
     def delete(self, key: str) -> bool:
-        """Remove a setting, not its secret; return whether it was there."""
+        """Remove a setting, not its secret; return whether it was there.
+
+        BadValue for a TOML file, and if a number of the file, such as 1.50,
+        would be written in another way.
+        """
         return self._write(_key_path(key), ABSENT)
 
     def resolve(self) -> dict[str, Any]:
-        """Return the whole file with its references resolved, or NotFound."""
+        """Return the file's settings as `get` with `use_secret` does.
+
+        So variables take the place of the file's settings, and references
+        are followed. NotFound, with all names, if some lead to no secret.
+        """
         return dict(self._get((), True))
 
     def explain(self, key: str) -> str:
         """Return where `get` with `use_secret` finds it, never its value.
 
         A source that only `use_secret` reads ends with "(for use_secret)".
-        Locked and the like: the store can't say whether
-        it has the secret.
+        For an object or a list, it is the file, although variables may
+        replace its members. Locked and the like: the store can't say
+        whether it has the secret.
         """
         path = _key_path(key)
         leaf = _look_up(self._tree(), path, self.path)
@@ -9678,14 +9688,14 @@ class SecretConfig:
         return None if is_reserved else variable
 
     def _moved_to(self, backend: str) -> str:
-        """Return the source of a secret that the .env says is in another store."""
+        """Return the words of `explain` for a secret that the .env says is in another store."""
         return f"the {backend} store, as {self._manager.dotenv().plaintext_file()} says"
 
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
         """Return the value at a path of the file, or ABSENT, with the value that `_choose` has for each leaf.
 
-        Raise NotFound if a reference that is followed leads to no secret, BadValue if the file is nested too
-        deeply for Python.
+        An absent value counts as a leaf. With `use_secret`, references are followed. Raise NotFound if one
+        leads to no secret, Moved as `_choose` does, BadValue if the file is nested too deeply for Python.
         """
         found = _look_up(self._tree(), path, self.path)
         # Within an object, NAME_FILE replaces only references, since other members are settings.
@@ -9705,9 +9715,10 @@ class SecretConfig:
         raise BadValue(f"{self.path} is nested too deeply", hint="put its parts into fewer levels")
 
     def _follow(self, settings: Sequence[_Choice]) -> None:
-        """Replace the values of settings by the secrets that they refer to, which are read together.
+        """Put values in place of the references in these settings; the secrets are read together.
 
-        Raise NotFound, with all names, if any are missing, and Moved for one that was moved to this store.
+        Raise NotFound, with all names, if any are missing, and Moved for one that was moved to this store,
+        which lacks it.
         """
         if not settings:
             return
@@ -9748,7 +9759,7 @@ class SecretConfig:
             mounted = use_secret and (mounted or is_reference)
             found = self._in_environment(path, mounted=mounted) or in_file
             if found.is_variable and found.is_reference and not use_secret:
-                self._check_not_moved(found.value)
+                self._check_needs_no_moved(found.value)
             return found
         except Moved as error:
             if is_reference:
@@ -9761,8 +9772,8 @@ class SecretConfig:
             hint = f'use --secret --backend {backend} or, in a program, load_env(backend="{backend}")'
             raise Moved(error.message, hint=hint, backend=backend) from None
 
-    def _check_not_moved(self, text: str) -> None:
-        """Raise Moved if a text of the .env takes in a secret that is in another store."""
+    def _check_needs_no_moved(self, text: str) -> None:
+        """Raise Moved if a text of the .env takes in a secret that was moved to another store."""
         dotenv = self._manager.dotenv()
         for reference in references_in(text):
             name = reference[len(REFERENCE_PREFIX) :]
@@ -9770,9 +9781,9 @@ class SecretConfig:
                 dotenv.get(name)  # which says where it is
 
     def _in_environment(self, path: tuple[str, ...], *, mounted: bool) -> _Choice | None:
-        """Return the setting of a variable, .env or, if `mounted`, NAME_FILE or a credential, or None.
+        """Return the setting of the variable, .env or, if `mounted`, NAME_FILE or a credential; else None.
 
-        Raise Moved if the .env says that it is in another store.
+        Raise Moved if the .env says that it is in another store. A secret is reported to the listeners.
         """
         variable = self._variable(path)
         dotenv = self._manager.dotenv()
@@ -9817,7 +9828,7 @@ class SecretConfig:
             raise BadValue(f"{self.path} is not TOML: {error}", hint="fix the file") from None
 
     def _write(self, path: tuple[str, ...], value: Any) -> bool:
-        """Set or, if `value` is ABSENT, remove a setting; return False if there was none to remove."""
+        """Set or, if `value` is ABSENT, remove a setting; return False only if there was none to remove."""
         with disk_errors(f"write {self.path}"), FileLock(self.path):
             text = self._changed_text(path, value)
             if text:
@@ -9827,7 +9838,9 @@ class SecretConfig:
     def _changed_text(self, path: tuple[str, ...], value: Any) -> str:
         """Return the file's text with a setting set or, if `value` is ABSENT, removed; "" if there is none.
 
-        Raise BadValue for TOML, and if rewriting would change the text of a number that stays.
+        A missing file counts as {}. Order, indentation and line ends stay; spaces within a line may change.
+        Raise BadValue for TOML, for a file that isn't JSON, if the path leads through a setting that is no
+        object, and if rewriting would change the text of a number that stays.
         """
         if self.path.endswith(".toml"):
             raise BadValue(f"{self.path}: TOML can only be read", hint="edit it by hand, or use JSON")
@@ -9865,7 +9878,7 @@ class _WrittenNumber(float):
 
 
 def _changes_a_number(tree: dict[str, Any]) -> bool:
-    """Return whether JSON would have one of a tree's written numbers in another way, as 1.5 for 1.50."""
+    """Return whether `dump_json` would write a number of the file in another way, as 1.5 for 1.50."""
     waiting: list[Any] = [tree]
     for part in waiting:  # no recursion: the file may be nested deeply
         if isinstance(part, dict):
@@ -9903,7 +9916,7 @@ ABSENT: Any = object()  # stands for a missing setting
 
 
 def raise_missing(errors: list[NotFound]) -> None:
-    """Raise one error for all of these, if there are any."""
+    """Raise one NotFound with the messages of all of these, if there are any."""
     if errors:
         problems = "; ".join(error.message for error in errors)
         hint = "set them" if len(errors) > 1 else errors[0].hint
@@ -9911,7 +9924,7 @@ def raise_missing(errors: list[NotFound]) -> None:
 
 
 def check_replaceable(store: Store, name: str) -> None:
-    """Raise an error if `check_settable` does, or if a variable or a mounted file would hide a new value."""
+    """Raise what `check_settable` does, and BadValue if a variable or a mounted file would hide a value."""
     check_settable(store, name)
     hidden = store.overridden_by(name)
     if hidden:
@@ -9919,7 +9932,7 @@ def check_replaceable(store: Store, name: str) -> None:
 
 
 def _key_path(key: str) -> tuple[str, ...]:
-    """Return the parts of a dotted key, or raise BadName."""
+    """Return the parts of a dotted key; raise BadName if one is empty, or if no secret can have that name."""
     path = tuple(check_name(key).split("."))
     if "" in path:
         raise BadName(f"bad key {show(key)}: an empty part", hint="write keys as database.host")
@@ -9927,7 +9940,10 @@ def _key_path(key: str) -> tuple[str, ...]:
 
 
 def _look_up(tree: Any, path: tuple[str, ...], where: str) -> Any:
-    """Return the value at `path`, or ABSENT; BadValue if the path leads through a leaf or a list."""
+    """Return the value at `path`, or ABSENT; for (), the tree itself.
+
+    Raise BadValue, which begins with `where`, if the path leads through a leaf or a list.
+    """
     for depth, part in enumerate(path):
         if not isinstance(tree, dict):
             problem = f"{where}: {show('.'.join(path[:depth]))} is not an object"
