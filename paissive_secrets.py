@@ -9983,11 +9983,11 @@ class Import:
 
     @property
     def is_rewritten(self) -> bool:
-        """Whether the text is a file in which something takes the place of secrets."""
+        """Whether the text is that of a file, in which something takes the place of secrets."""
         return self.replacement is not Replacement.NONE
 
     def add_secret(self, name: str, value: str) -> None:
-        """Sort an assignment that is a secret, or is treated as one."""
+        """Put an assignment that is a secret, or is treated as one, into one of the four dicts."""
         reason = ""
         if self.is_rewritten:
             for_others = self.replacement is Replacement.COMMENT
@@ -10039,9 +10039,9 @@ def parse_import(
 
 
 def other_values_beside(path: str, values: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return {file: names} of the layered files beside a .env that have other values for these names.
+    """Return {file: names} of the files beside a .env that have other values for these names.
 
-    Empty values don't count, nor do files that can't be read.
+    They are .env.local and the like. Empty values don't count, nor do files that can't be read.
     """
     found = {}
     for name in {".env", *layers_beside(path)} - {os.path.basename(path)}:
@@ -10056,10 +10056,11 @@ def other_values_beside(path: str, values: Mapping[str, str]) -> dict[str, list[
 
 
 def import_secrets(store: Store, values: Mapping[str, str], where: str, *, replace: bool = False) -> None:
-    """Store values, all by names that the store accepts, and read them back.
+    """Store those of these values that the store doesn't have yet, and read all of them back.
 
-    Raise Conflict, and store nothing, if the store has another value for a name, unless `replace` is set.
-    Raise Conflict, too, if the store returns another value afterwards.
+    Raise BadName or BadValue for what the store can't have, and Conflict, without `replace`, if it has
+    another value for a name: then nothing is stored. Raise Conflict, too, if it returns another value
+    afterwards; `where` names the text that was imported.
     """
     check_settable(store, *values)
     held = store.own_values(values)
@@ -10076,7 +10077,7 @@ def possible_replacement(path: str, store: Store, wanted: Replacement) -> Replac
     """Return `wanted` for a file whose secrets can be taken out, NONE for a text that stays as it is.
 
     It stays if it is stdin or a pipe, or if the store is in plaintext, too. Raise BadValue for a file that
-    isn't named like a .env file, is the store's own, or has several hard links.
+    isn't named like a .env file or is the store's own, Unsafe for one with several hard links.
     """
     is_file = os.path.isfile(path)
     if is_file and not re.fullmatch(DOTENV_NAME, os.path.basename(path)):
@@ -10092,11 +10093,11 @@ def possible_replacement(path: str, store: Store, wanted: Replacement) -> Replac
 
 
 def take_out_secrets(path: str, data: bytes, found: Import, store: Store, backend: str) -> int:
-    """Replace the imported secrets of a file in one write; return how many that are.
+    """Take the imported secrets out of a file in one write; return how many names that are.
 
-    The same goes for references to them that an earlier import left; these are taken out of
-    `found.references`. Nothing is written if the text isn't to be rewritten, or if `data`, the content that
-    was parsed, isn't what the file holds: that raises Conflict.
+    The same goes for references, left by an earlier import, to secrets that the store has; these are removed
+    from `found.references`. Return 0, and write nothing, if the text isn't to be rewritten, or if there is
+    nothing to take out. Raise Conflict if the file doesn't hold `data`, which was parsed, any more.
     """
     if not found.is_rewritten:
         return 0
@@ -10143,7 +10144,7 @@ def export_secrets(values: Mapping[str, str], form: str, readers: Collection[str
 
 
 def _dotenv_for(values: Mapping[str, str], readers: Collection[str]) -> str:
-    """Return a .env file that these readers read alike; BadValue with the names and readers that differ."""
+    """Return the text of a .env file; raise BadValue, with names, for values that these readers misread."""
     text = ""
     refused = []
     for name, value in values.items():
@@ -10160,7 +10161,7 @@ def _dotenv_for(values: Mapping[str, str], readers: Collection[str]) -> str:
 
 
 def escape_single_quotes(value: str) -> str:
-    """Return a text as it stands between single quotes in a shell."""
+    """Return a text as it stands between single quotes in a shell; the quotes aren't added."""
     return value.replace("'", "'\\''")
 
 
