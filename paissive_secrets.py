@@ -11683,7 +11683,7 @@ class SecretRotation:
 
     @contextmanager
     def _locked_rotation(self, name: str) -> Iterator[_Rotation]:
-        """Hold the lock on rotations of a name; Conflict if another process, or its command, has it."""
+        """Lock the rotations of a name, and yield one; Conflict if another process has it, or its command."""
         policies = self._policies()
         with policies.rotation_lock(check_name(name)) as lock:
             yield _Rotation(name, policies, self._functions.get(name, {}), lock)
@@ -11697,7 +11697,10 @@ class _Rotation:
     """A rotation of one secret while its lock is held, by the policy as it was at the start."""
 
     def __init__(self, name: str, policies: Policies, functions: Mapping[str, Any], lock: FileLock) -> None:
-        """Read the policy; raise Unsafe unless the user has confirmed the store, since it names commands."""
+        """Read the policy, {} if there is none; raise what `Policies.get` raises.
+
+        Raise Unsafe unless the user has confirmed the store, since a policy names commands.
+        """
         policies.store.check_known()
         self._name = name
         self._shown = show(name)  # in a message
@@ -11710,11 +11713,11 @@ class _Rotation:
         self._known: set[str] = set()  # values that were read or made here, to mask them in messages
 
     def start(self, value: str | None) -> None:
-        """Store a new value as pending, then finish; without a value, generate one by the policy.
+        """Store a new value as pending, then `finish`; if `value` is None, generate one by the policy.
 
-        Raise BadValue for a value that is the current one or doesn't fit; Conflict while another rotation is
-        unfinished. Until the value is stored, a failure changes nothing, except that the previous value may
-        have been revoked.
+        Raise BadValue for a value that is the current one or isn't text; Conflict while another rotation is
+        unfinished; what `_generate` and `revoke_previous` raise. Until the new value is stored, a failure
+        changes nothing, except that the previous value may have been revoked.
         """
         check_replaceable(self._store, self._name)
         self.check_finished()
@@ -11736,7 +11739,7 @@ class _Rotation:
         self.finish(value)
 
     def _generate(self, current: str | None) -> Any:
-        """Return what the policy's generator makes of the current value.
+        """Return what the policy's generator makes of the current value: of a function, anything.
 
         Raise BadValue if there is no policy, or a token would replace a URL, JSON or a key; NotFound if there
         is no secret; RotationFailed if the generator fails.
@@ -11759,9 +11762,10 @@ class _Rotation:
                 raise BadValue(f"{problem}: {show(step.get('function'))}", hint="rotate it there")
 
     def finish(self, pending: str) -> None:
-        """Apply and verify the pending value, and make it current; the step is recorded before each.
+        """Apply and verify the pending value, make it current and the current one previous.
 
-        Raise RotationFailed if a step fails; `resume` then repeats all of them.
+        Each step is recorded in the policy before it is taken. Raise RotationFailed if apply or verify fails,
+        the store's errors, and Conflict if the pending value was changed; `resume` then repeats all steps.
         """
         check_replaceable(self._store, self._name)
         # Even if it is current already: a failed abort may have applied the old value.
@@ -11788,7 +11792,8 @@ class _Rotation:
         """Apply the value from before this rotation, and make it current again if it isn't.
 
         The pending value becomes previous if it was, or may have been, current; otherwise it is revoked,
-        unless it is the previous one. Conflict if it is current and there is no previous one.
+        unless it is the previous one. The caller deletes it as pending. Raise RotationFailed if a step fails,
+        Conflict if the pending value is current and there is no previous one.
         """
         check_replaceable(self._store, self._name)
         current = self.value("current")
@@ -11813,7 +11818,8 @@ class _Rotation:
     def revoke_previous(self, pending: str | None = None) -> None:
         """Revoke and delete the previous value, if there is one and the policy has `revoke`.
 
-        A value that is current or `pending` as well is neither revoked nor deleted.
+        A value that is current as well, or the new one, `pending`, is neither revoked nor deleted. Before a
+        new value, warn if `keep_previous` isn't over yet. Raise RotationFailed if it can't be revoked.
         """
         previous = self.value("previous")
         if previous is None or "revoke" not in self.policy:
@@ -11848,7 +11854,10 @@ class _Rotation:
         return pending
 
     def check_finished(self) -> None:
-        """Raise Conflict if a rotation is unfinished: another would displace a value that may be in use."""
+        """Raise Conflict in the state "unfinished" of the table above.
+
+        Another rotation would displace a value that may be in use.
+        """
         pending = self.value("pending")
         if pending is None:
             return
@@ -11876,7 +11885,10 @@ class _Rotation:
         remove_secret(self._store, self._name, stage)
 
     def record(self, **changes: str | None) -> None:
-        """Change times and steps in the policy, if there is one; None removes one."""
+        """Change times and steps in the stored policy, if there is one; None removes one.
+
+        `policy` stays as it was.
+        """
         self._policies.change(self._name, changes)
 
     def _set(self, stage: str, value: str) -> None:
@@ -11884,11 +11896,12 @@ class _Rotation:
         self._store.set(self._store.stage_name(self._name, stage), value)
 
     def _run(self, kind: str, value: str | None) -> Any:
-        """Run a step of the policy, if it has one, with a value; return what a generator generates.
+        """Run a step of the policy with a value; return what a generator generates.
 
-        Raise RotationFailed if it fails; it ends with the last lines of a command's stderr, masked. Commands
-        run in the store's folder. Generators get the current value: it may name a user, or a provider may
-        want it for a new key.
+        Without the step, do nothing, or generate a token. Raise RotationFailed if it fails; it ends with the
+        last lines of a command's stderr, masked. Commands run in the store's folder. A generator's command
+        gets the current value: it may name a user, or a provider may want it for a new key. Raise BadValue
+        for a step that isn't valid, or is a function of another program.
         """
         step = _step(kind, self.policy.get(kind))  # checked again, since the policy may have been edited
         result: Any = None
@@ -11934,7 +11947,10 @@ class _Rotation:
         return result
 
     def _hint_after(self, kind: str) -> str:
-        """Return the hint for a step that failed; "" for a generator, which has changed nothing."""
+        """Return the end of the hint after a step has failed: how to go on; "" for a generator's failure.
+
+        That has changed nothing.
+        """
         if kind == "generate":
             return ""
         with suppress(SecretsError):  # of the store: that the step has failed matters more
@@ -11944,9 +11960,9 @@ class _Rotation:
 
 
 def _last_lines(values: Iterable[str], printed: bytes, errors: bytes) -> str:
-    """Return the last lines of a command's stderr, with these values and words of its stdout masked.
+    """Return the last lines of a command's stderr on one line, with these values and words of stdout masked.
 
-    Return "" if one of them can't be masked.
+    `printed` is its stdout, `errors` the end of its stderr. Return "" if one of them can't be masked.
     """
     words = [word.decode(errors="surrogateescape") for word in (printed, *printed.split())]
     hidden = {text for text in (*values, *words) if text.strip()}
@@ -11960,7 +11976,10 @@ def _last_lines(values: Iterable[str], printed: bytes, errors: bytes) -> str:
 
 
 def _check_generator_fits(generator: Any, name: str, current: str) -> None:
-    """Raise BadValue if a generated token would replace a URL, JSON or a key; commands may make these."""
+    """Raise BadValue if a generated token would replace a URL, JSON or a key: `current` looks like one.
+
+    A generator that is a command or a function may make these.
+    """
     if isinstance(generator, (list, dict)):  # a command, or a function
         return
     is_url = any(passwords_in(current)) or re.match(r"\w[\w+.-]*://", current)
@@ -11972,7 +11991,8 @@ def _check_generator_fits(generator: Any, name: str, current: str) -> None:
 def _step(kind: str, step: Any) -> Any:
     """Return a step as policies hold it: an argument list, {"function": name}, a specification or None.
 
-    Raise BadValue for anything else, such as an empty command or a generator that doesn't exist.
+    The first is a command, the third a generator's, such as token:32; None is for no step. Raise BadValue for
+    anything else, such as an empty command or a generator that doesn't exist.
     """
     if step is None or isinstance(step, dict):
         return step
@@ -11990,7 +12010,11 @@ def _step(kind: str, step: Any) -> Any:
 
 
 def _warn_of_missing_program(what: str, step: Any, folder: str) -> None:
-    """Warn if a command begins with a program that isn't here; other machines, which rotate, may have it."""
+    """Warn if a step is a command that begins with a program which isn't here.
+
+    It isn't an error: the machine that rotates may have it. A shell command line that begins with a quote or
+    the like is passed over.
+    """
     if not isinstance(step, list):
         return
     program = step[0]
@@ -12033,9 +12057,10 @@ def _is_overlap_over(name: str, policy: dict[str, Any]) -> bool:
 
 
 def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
-    """Return when an interval of the policy ends that began with the last rotation, or else its schedule.
+    """Return when an interval of the policy, "every" or "keep_previous", ends, in UTC.
 
-    Raise BadValue if the policy has no valid time or interval.
+    It began with the last rotation or, if there was none, when that was scheduled. Raise BadValue if the
+    policy has no valid time or interval.
     """
     import calendar
 
