@@ -12122,7 +12122,7 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
 def provided_values(
     store: Store, names: Sequence[str], manager: SecretsManager
 ) -> tuple[dict[str, str], list[str]]:
-    """Return the variables of these secrets, and the names of those that have no variable.
+    """Return {variable: text} of these secrets from this process, and the names of those without a variable.
 
     By default, these are all secrets that the store lists without being open, and those that were moved.
     """
@@ -12148,7 +12148,7 @@ def environment_with_secrets(
 
     Each variable is the first of these that exists: a secret of the store; our own variable; and, without
     names, a setting of the .env, if that is the store, else a value of .env that takes in moved secrets. The
-    latter is composed of the variables above, with `variables_win` of our own first.
+    latter is composed of the variables above or, with `variables_win`, of our own variables first.
 
     Keys to stores are left out of the environment; they are masked, as are other stages of the secrets. Raise
     NotFound, with all names, for secrets and references that lead nowhere, Moved for a secret that was moved
@@ -12259,10 +12259,13 @@ def exported_values(store: Store, names: Sequence[str], manager: SecretsManager)
     return values
 
 
-def check_not_moved(store: Store) -> None:
-    """Raise Moved if a secret of the env store is in another one by now."""
+def check_nothing_moved(store: Store) -> None:
+    """Raise Moved for the first secret of the store that was moved to another one, and that no variable has.
+
+    Only the env store has such secrets.
+    """
     for name in store.moved():
-        store.get(name)  # which says where it is
+        store.get(name)  # which raises it
 
 
 def _composed_texts(
@@ -12294,7 +12297,10 @@ def _composed_texts(
 
 
 def values_to_mask(resolver: Resolver) -> set[str]:
-    """Return the values that a resolver put in, all their stages, and the keys to their stores."""
+    """Return the values that a resolver put in, all their stages, and the keys to their stores.
+
+    Keys that are too short to mask are left out; of the values, a masker decides that.
+    """
     values = set(resolver.values)
     for store, name in resolver.sources:
         values.update(resolver.snapshot.stages(store, name).values(), filter(maskable, store.credentials()))
