@@ -12933,7 +12933,7 @@ class RedactingFilter:
         by_name = chosen is None or (isinstance(chosen, str) and chosen in STORES)
         store = manager.store(chosen) if by_name else as_store(chosen)
         if store and is_complete:
-            check_not_moved(store)
+            check_nothing_moved(store)
         values = _values_of(chosen) if store is None else _values_in(store, manager)
         if store:
             self.files.add(store.plaintext_file())
