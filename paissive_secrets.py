@@ -17931,7 +17931,7 @@ class KnownValues:
     def __init__(self, store: Backend) -> None:
         store = default_manager.store(store)
         store.check_exists()
-        check_not_moved(store)  # what is elsewhere would not be found
+        check_nothing_moved(store)  # what is elsewhere would not be found
         self.about: dict[Rule, dict[str, Any]] = {}  # what a Finding says of a value
         self.notes: list[str] = []
         self.own_file = real_path(store.plaintext_file() or os.devnull)
