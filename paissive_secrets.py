@@ -17535,7 +17535,7 @@ class Audit:
         return ""
 
     def explain(self, chunks: Iterator[bytes], path: str, line: int) -> Iterator[str]:
-        """Yield why a line of a content is or isn't reported, in sentences without values.
+        """Yield why a line is or isn't reported, in sentences.
 
         `path` is that of a finding in it. Archives aren't opened.
         """
