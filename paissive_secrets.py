@@ -8310,10 +8310,11 @@ class VaultStore(Store):
         return self._change(_Change(secret_path, apply, patch))
 
     def delete(self, name: str) -> None:
-        """Remove one field, or for `app/db#` all; without fields, the secret is deleted.
+        """Remove one field, or for `app/db#` all.
 
-        KV 2 keeps what is deleted: see `undelete`. NotFound if there is no
-        such field; Conflict while it is rotated.
+        A secret without fields is deleted; in KV 2, `undelete` brings it
+        back. NotFound if there is no such field; Conflict while it is
+        rotated.
         """
         path, field = _path_and_field(name)
         fields = self._find(path, min_kv=1).fields_or_error(name)
@@ -9142,8 +9143,8 @@ class SecretsManager:
 
         `view` is a view of the store to read from. If the store lacks the
         secret, and a .env says that it was moved, or has a value of that
-        name which takes in moved secrets, the text is the env store's. Raise
-        NotFound, or Moved if the moved secret is nowhere here.
+        name which takes in moved secrets, the text is the env store's.
+        Raise NotFound, or Moved if the moved secret is nowhere here.
         """
         try:
             text = (view or store).get(name)
@@ -9225,7 +9226,7 @@ class SecretsManager:
         return Resolver(snapshot).text(text, store, where)
 
     def dotenv(self) -> EnvironmentStore:
-        """Return this manager's env store: its .env says what was moved to other stores."""
+        """Return the env store: its .env says what was moved elsewhere."""
         return cast("EnvironmentStore", self.store("env"))
 
 
@@ -17595,7 +17596,7 @@ class Audit:
         return iter(scanned.matches)
 
     def files(self) -> Iterator[ListedFile]:
-        """Yield (path to open, path to show) of each file below the PATHs, once.
+        """Yield (path to open, path to show) of each file, once.
 
         What is left out, or can't be read, is counted in the summary.
         """
