@@ -1560,7 +1560,7 @@ def _is_path(value: str) -> bool:
         return True
     if not begin and not re.search(_PATH_ENDS, value):
         return False
-    words = re.split(r"[/\\._-]", value[begin.end() if begin else 0 :])
+    words = re.split(r"[/\\._-]", re.sub(rf"\A{_PATH_BEGINS}", "", value))
     return len(value) < 1000 and all(re.fullmatch(_WORD_OF_PATH, word) for word in words)
 
 
