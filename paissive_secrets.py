@@ -1818,8 +1818,10 @@ class FileCache:
         # Two writes of the same size within a tick of the file system's clock look like one, so until the
         # file is older, its bytes are read again and compared.
         *_, modified, changed = state
-        is_settled = time.time_ns() - max(modified, changed) > _TICK_NS
-        self._files[path] = state if is_settled else None, data, parsed
+        if time.time_ns() - max(modified, changed) > _TICK_NS:
+            self._files[path] = state, data, parsed
+        else:
+            self._files[path] = None, data, parsed
         return cast("T", parsed)
 
 
@@ -2122,7 +2124,8 @@ def replacing(path: str, mode: int, *, keep: bool) -> Iterator[IO[bytes]]:
             # The owner first: changing it clears mode bits, and until then nobody else can read the file.
             if before:
                 os.fchown(file.fileno(), before.st_uid, before.st_gid)
-            os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode) if before else mode)
+                mode = stat.S_IMODE(before.st_mode)
+            os.fchmod(file.fileno(), mode)
         yield file
     sync_folder(os.path.dirname(target), f"{path} is written")
 
