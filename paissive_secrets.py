@@ -2400,7 +2400,7 @@ class Store:
         secrets, sorted by name.
         """
         if names:
-            values = self.get_all(chain.from_iterable(self._names_of_stages(name).values() for name in names))
+            values = self.get_all(key for name in names for key in self._names_of_stages(name).values())
         else:
             values = self.get_everything()
             names = tuple(sorted(name for name in values if not is_stage(name, values)))
