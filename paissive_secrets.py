@@ -3152,9 +3152,10 @@ class Dotenv:
         """
         texts = [piece.text for piece in self._pieces]
         end = len(texts)  # the place of a name that isn't assigned yet
-        self._check_until(1 + max((self.assigned.get(name, end) for name in values), default=-1))
+        places = {name: self.assigned.get(name, end) for name in values}
+        self._check_until(places.values())
         for name, value in values.items():
-            place = self.assigned.get(name, end)
+            place = places[name]
             if place < end:
                 texts[place] = self._pieces[place].with_value(value)
             else:
@@ -3167,12 +3168,12 @@ class Dotenv:
 
         Raise BadValue if a reader might take a removed line for a part of one above it.
         """
-        self._check_until(1 + max((self.assigned.get(name, -1) for name in names), default=-1))
+        self._check_until(self.assigned[name] for name in names if name in self.assigned)
         return self._bom + "".join(piece.text for piece in self._pieces if piece.name not in names)
 
-    def _check_until(self, end: int) -> None:
-        """Raise BadValue if, for some reader, a value in the first `end` pieces might go on in the next."""
-        for piece in self._pieces[:end]:
+    def _check_until(self, places: Iterable[int]) -> None:
+        """Raise BadValue if, for some reader, a value might go on in the next piece, up to the last place."""
+        for piece in self._pieces[: max(places, default=-1) + 1]:
             if piece.problem or piece.goes_on():
                 raise self._error(piece)
 
@@ -3337,9 +3338,9 @@ class _Piece:
         A comment that stood behind the assignment is appended.
         """
         note = self.tail.strip()
-        line_end = re.search(rf"(?:{_LINE_END})?\Z", self.text)
+        line_end = self.text[len(self.text.rstrip("\r\n")) :]
         name = self.name or self.moved_name
-        return f"# {name}: in the {backend} store {note}".rstrip() + (line_end[0] if line_end else "")
+        return f"# {name}: in the {backend} store {note}".rstrip() + line_end
 
     def with_value(self, value: str) -> str:
         """Return the text of the assignment with another value, in the same quotes where they can hold it.
@@ -3371,7 +3372,7 @@ class _Piece:
             text = look_up(match["name"]) or match["default"] or ""
             return f"${{{text}}}" if text.startswith(REFERENCE_PREFIX) else text
 
-        escape = r"\\." if self.quote else "(?!)"  # nothing
+        escape = r"\\." if self.quote else "(?!)"  # which matches nothing
         end = _end_of_variables(raw)
         return re.sub(f"{escape}|{_VARIABLE}", fill_in, raw[:end]) + re.sub(escape, fill_in, raw[end:])
 
