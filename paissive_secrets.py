@@ -3462,9 +3462,11 @@ class EnvironmentStore(Store):
 
     def __init__(self, dotenv: Optional[StrPath] = None) -> None:
         self._dotenv = None if dotenv is None else os.fspath(dotenv)
-        self._folder = working_directory()
+        self._folder = (
+            working_directory()
+        )  # of the default .env, also after the program has changed to another
         self._persists = False  # whether this is the view that writes the file
-        # Variables that `set` and `delete` changed in this process; the persistent view shares both.
+        # Variables that `set` and `delete` changed in this process; the persistent view, a copy, shares both.
         self._set_here: set[str] = set()  # listed even if they don't look secret
         self._deleted_here: set[str] = set()  # hidden, although the file or a mounted file may have them
         self._replaced: set[str] = set()  # names of the last `set` for which another spelling had a value
@@ -3617,9 +3619,10 @@ class EnvironmentStore(Store):
         """
         found = set(self._load().split(os.environ)[0])
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
-        with disk_errors(f"read {folder}"):
-            credentials = os.listdir(folder) if folder else []
-        found.update(name for name in credentials if name[0] != "." and not is_store_setting(name))
+        if folder:
+            with disk_errors(f"read {folder}"):
+                credentials = os.listdir(folder)
+            found.update(name for name in credentials if name[0] != "." and not is_store_setting(name))
         for variable, value in environment_now().items():
             base = variable.removesuffix("_FILE")
             if base == variable:
@@ -3629,7 +3632,7 @@ class EnvironmentStore(Store):
             if names_secret:
                 found.add(base)
         found = {name for name in found if variable_name(name) not in self._deleted_here}
-        found |= self._set_here & set(os.environ)
+        found |= self._set_here & set(os.environ)  # whatever they look like: the program calls them secrets
         # Only what `get` accepts: a stranger's file may hold escape sequences, for instance.
         accepted = sorted(name for name in found if _has_variable(name) and not name_problem(name))
         # Of my-token in the file and the variable MY_TOKEN that `load_env` makes of it, the last, my-token.
@@ -3653,6 +3656,7 @@ class EnvironmentStore(Store):
             except SecretsError as error:
                 if not path or self.overridden_by(name) != path:
                     raise
+                # Another service's file may be mounted here as well, and is no reason to fail.
                 warn_once(f"{error.message}; it is left out")
         return found
 
@@ -3730,7 +3734,8 @@ class EnvironmentStore(Store):
         """Return a view that writes the dotenv file."""
         import copy
 
-        view = copy.copy(self)  # of its class, which may be a user's
+        # A copy, of whatever class this is: a user's may have been derived from it.
+        view = copy.copy(self)
         view._persists = True
         return view
 
@@ -3763,7 +3768,9 @@ class EnvironmentStore(Store):
         found = {}
         for name in names:
             variable = checked_variable(name)
-            if variable not in os.environ and credential_path(name):
+            if variable not in os.environ and credential_path(
+                name
+            ):  # who mounts a file gives the value itself
                 continue
             with suppress(NotFound, BadValue):
                 if looks_like_reference(value := self.get(name)):
@@ -3891,6 +3898,7 @@ class EnvironmentStore(Store):
 
     def _check_trusted(self) -> None:
         """Raise Unsafe for a file that nobody named and that others could have written."""
+        # Anybody may put a .env into /tmp, for instance; who names a file has chosen it.
         path = self.plaintext_file()
         found = self._configured_file() is None and os.path.isfile(path)
         if found and not (is_trusted(os.stat(path)) and is_trusted(os.lstat(path))):
@@ -3939,13 +3947,17 @@ def _key_in(dotenv: Dotenv, name: str) -> str:
     It is the secret's own name if a line assigns that, and none the variable.
     """
     variable = variable_name(name)
-    is_under_own_name = name in dotenv.assigned and variable not in dotenv.assigned
-    return name if is_under_own_name else variable
+    if name in dotenv.assigned and variable not in dotenv.assigned:
+        return name
+    return variable
 
 
 @lru_cache(maxsize=4096)
 def checked_variable(name: str) -> str:
-    """Return the variable of a name; raise BadName for a bad name, and for one that can't be a variable's."""
+    """Return the variable of a name; raise BadName for a bad name, and for one that can't be a variable's.
+
+    It is cached, since each `get` asks for it, and checking names is slow.
+    """
     if not _has_variable(check_name(name)):
         hint = "use letters from A to Z, digits, and '_'"
         raise BadName(f"bad name {show(name)}: it has letters that variables can't have", hint=hint)
