@@ -5116,8 +5116,9 @@ def checked_out_commit(folder: str, cache: FileCache) -> str:
 def merge_conflicts(folder: str) -> set[str]:
     """Return `unmerged_paths`, but don't start git where no merge left a conflict, as nearly always."""
     # Git leaves this file after any conflict (since 2.34), and removes it some time after that is resolved.
-    has_conflict = os.path.lexists(os.path.join(_repository_of(folder), "AUTO_MERGE"))
-    return unmerged_paths(folder) if has_conflict else set()
+    if os.path.lexists(os.path.join(_repository_of(folder), "AUTO_MERGE")):
+        return unmerged_paths(folder)
+    return set()
 
 
 def unmerged_paths(folder: str) -> set[str]:
