@@ -5741,7 +5741,8 @@ class Opener:
 
         def open_once() -> Access:
             """Return access, which may be of no use if there is a rekey just now."""
-            access = self._find_access(known or known_store(self._files.path, self._files.cache), by_password)
+            which = known or known_store(self._files.path, self._files.cache)
+            access = self._find_access(which, by_password)
             access = self._try_files(access, None if all_files else _SAMPLE)
             self._check(access, purpose)
             self.mask(*access.keys.all())
