@@ -7760,7 +7760,10 @@ class _Refusal:
 
         The pause is _FIRST_PAUSE, doubled with each failure of the same in a row, up to _LAST_PAUSE.
         """
-        self._pause = min(self._pause * 2, _LAST_PAUSE) if what == self._what else _FIRST_PAUSE
+        if what == self._what:
+            self._pause = min(self._pause * 2, _LAST_PAUSE)
+        else:
+            self._pause = _FIRST_PAUSE
         self._what = what
         self._error = error
         self._until = time.monotonic() + (seconds or self._pause)
