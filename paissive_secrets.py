@@ -8947,10 +8947,10 @@ def _value_text(value: object) -> str:
 
 def _value_in(fields: Json, field: str) -> str | None:
     """Return a field's text or, for the field "", all fields but stages, as JSON; None if there is none."""
-    if not field:
-        whole = {key: fields[key] for key in sorted(fields) if not base_of_stage(key)}
-        return _value_text(whole) if whole else None
-    return _value_text(fields[field]) if field in fields else None
+    if field:
+        return _value_text(fields[field]) if field in fields else None
+    whole = {key: fields[key] for key in sorted(fields) if not base_of_stage(key)}
+    return _value_text(whole) if whole else None
 
 
 def _parse_fields(text: str) -> Json:
@@ -8976,7 +8976,9 @@ def _path_and_field(name: str) -> tuple[str, str]:
 
     Without '#', the field is `value`.
     """
-    path, mark, field = name.partition("#") if isinstance(name, str) else (name, "", "")
+    if not isinstance(name, str):
+        check_name(name)  # which says so
+    path, mark, field = name.partition("#")
     if mark and (not path or path != path.strip("/ ") or not _is_field(field)):
         raise BadName(f"bad name {show(name)}", hint="use path#field, such as app/db#password")
     check_name(path)
@@ -9020,8 +9022,10 @@ def _merge_patch(old: Any, patch: Json) -> Json:
     for name, value in patch.items():
         if value is None:
             merged.pop(name, None)
+        elif isinstance(value, dict):
+            merged[name] = _merge_patch(merged.get(name), value)
         else:
-            merged[name] = _merge_patch(merged.get(name), value) if isinstance(value, dict) else value
+            merged[name] = value
     return merged
 
 
