@@ -9710,8 +9710,9 @@ class SecretConfig:
     def _variable(self, path: tuple[str, ...]) -> str | None:
         """Return the variable that may replace a setting; None if it is one that POSIX reserves."""
         variable = variable_name(self._prefix + "_".join(path)).upper()
-        is_reserved = not self._prefix and re.fullmatch(_RESERVED_VARIABLES, variable)
-        return None if is_reserved else variable
+        if not self._prefix and re.fullmatch(_RESERVED_VARIABLES, variable):
+            return None
+        return variable
 
     def _moved_to(self, backend: str) -> str:
         """Return the words of `explain` for a secret that the .env says is in another store."""
@@ -9870,8 +9871,9 @@ class SecretConfig:
         """
         if self.path.endswith(".toml"):
             raise BadValue(f"{self.path}: TOML can only be read", hint="edit it by hand, or use JSON")
-        with disk_errors(f"read {self.path}"):
-            before = decode_value(read_file(self.path), self.path) if os.path.exists(self.path) else "{}\n"
+        before = "{}\n"
+        with disk_errors(f"read {self.path}"), suppress(FileNotFoundError):
+            before = decode_value(read_file(self.path), self.path)
         tree = parse_json(before, self.path, _WrittenNumber)
         if _look_up(tree, path, self.path) is ABSENT and value is ABSENT:
             return ""
