@@ -12301,10 +12301,10 @@ def _composed_texts(
 ) -> dict[str, str]:
     """Return the texts of .env that take in secrets, by variables that `known` doesn't have.
 
-    They refer to secrets of the store, or of the env store for names in `variables_first`. Loaders that know
-    only their own file would leave the secrets out. {} for the env store, which lists these values like its
-    other secrets. Raise Moved for all moved secrets that neither `known` nor the store has, also for those
-    that no value takes in.
+    They refer to secrets of the store, or of the env store for names in `variables_first`. Commands get them,
+    as a loader that reads the .env by itself would leave these secrets out. Return {} for the env store,
+    which lists such values like its other secrets. Raise one Moved for all moved secrets that neither `known`
+    nor the store has, also for those that no value takes in.
     """
     dotenv = snapshot.manager.dotenv()
     missing: dict[str, Moved] = {}
