@@ -1064,7 +1064,7 @@ _TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 
 def decode64(encoded: bytes) -> bytes:
-    """Decode Base64 of either alphabet, padded or not.
+    """Decode Base64 of either alphabet, padded or not, up to its first padding.
 
     Characters outside of the alphabet are skipped. Return b"" if what is left can't be decoded.
     """
@@ -1077,10 +1077,13 @@ def decode64(encoded: bytes) -> bytes:
 
 
 def _is_web_token(token: bytes) -> bool:
-    """Return whether this is a JWT: a header with an algorithm, and a signature or a whole payload."""
+    """Return whether this is a JWT: a header with an algorithm, and a signature or a whole payload.
+
+    Raise ValueError if it has no dot. JWTs of NATS are public, and don't count.
+    """
     head, payload, *signature = token.split(b".")
     header = decode64(head)
-    if b"ed25519-nkey" in header:  # of NATS: public, as a certificate is
+    if b"ed25519-nkey" in header:  # of NATS: as public as a certificate
         return False
     return b'"alg"' in header and (any(signature) or decode64(payload).strip()[-1:] == b"}")
 
@@ -15716,7 +15719,10 @@ def _keywords() -> frozenset[bytes]:
 
 
 def _match_patterns(patterns: list[KeywordPattern], text: bytes, at: int) -> Detected:
-    """Return the value of the first pattern that matches around a keyword that ends at `at`."""
+    """Return ([value], where to go on) of the first pattern that matches around a keyword that ends at `at`.
+
+    Return ((), at) if none does; so do the other detectors for a keyword that leads to nothing.
+    """
     for pattern in patterns:
         found = pattern.regex.match(text, at - len(pattern.keyword) - bytes_before_keyword(pattern))
         if found and CHECKS.get(pattern.rule.id, bool)(found[(group := found.lastindex or 0)]):
@@ -15725,10 +15731,10 @@ def _match_patterns(patterns: list[KeywordPattern], text: bytes, at: int) -> Det
 
 
 def _private_key(text: bytes, at: int) -> Detected:
-    """Return the private key, with its first and last line, whose first line has the keyword that ends here.
+    """Return ([private key], at), where the keyword that ends at `at` is in the key's first line.
 
-    Return none if it is cut short, or if only its first line is mentioned. Without a last line, it ends
-    within 600 bytes.
+    The key has its first and last line; without a last line, it ends within 600 bytes. Return ((), at) if it
+    is cut short, or if only its first line is mentioned.
     """
     begin = text.rfind(b"-----BEGIN ", max(0, at - 60), at)
     head = KEY_LINE.match(text, begin) if begin >= 0 else None
@@ -15760,9 +15766,10 @@ def find_key_store(first: bytes, path: str) -> Span | None:
 
 
 def _inserted_rows(text: bytes, at: int) -> Detected:
-    """Return the values under a secret's column, of the rows after an SQL VALUES that ends here.
+    """Return (values in secrets' columns, end of the last row read) for an SQL VALUES that ends at `at`.
 
-    That is none unless `INSERT INTO table (columns)` precedes it. It ends after 50 likely secrets.
+    Return ((), at) unless `INSERT INTO table (columns)` precedes it, with a secret's column. Stop after 50
+    values that are likely secrets.
     """
     columns = text[max(0, at - 2000) : at - len("values")].rstrip()
     if columns[-1:] != b")":
@@ -15822,9 +15829,10 @@ def _judge_in_row(text: bytes, column: bytes, value: re.Match[bytes]) -> Span | 
 
 
 def _key_object(rule: str, member: re.Pattern[bytes], text: bytes, at: int) -> Detected:
-    """Return the private members of a key in JSON or XML, from the first to the last, as one secret.
+    """Return ([secret], end of the key) for a key in JSON or XML with the keyword that ends at `at`.
 
-    The keyword that ends at `at` is in the key; `member` matches a private member. Search on after the key.
+    The secret goes from the first private member, which `member` matches, to the last. A key without any
+    gives none; ((), at) means that no key is here.
     """
     first = max(0, at - 4000)
     begin = max(text.rfind(b"{", first, at), text.rfind(b"<RSAKeyValue", first, at))
@@ -15968,9 +15976,9 @@ _KUBE_ENTRY = (
 
 
 def _kube_secret(text: bytes, at: int) -> Detected:
-    """Return the members of a Kubernetes Secret whose `kind` ends here, judged, and the end of the Secret.
+    """Return (members, end) of the Kubernetes Secret whose `kind: Secret` ends at `at`, judged.
 
-    Return none and `at` if the keyword isn't the kind of an object.
+    Return ((), at) if the keyword isn't the kind of an object.
     """
     kind = text.rfind(b"kind", max(0, at - 20), at)
     if kind < 0 or not _KUBE_KIND.match(text, kind):
@@ -15985,7 +15993,10 @@ def _kube_secret(text: bytes, at: int) -> Detected:
 
 
 def _kube_object(text: bytes, kind: int) -> tuple[int, int]:
-    """Return (begin, end) of the object: at `---` or an `apiVersion`, at most 8 KiB from its kind."""
+    """Return (begin, end) of the object whose kind is at `kind`, in YAML or JSON, or of what is near it.
+
+    It begins and ends at `---` or an `apiVersion`, at most 8 KiB from its kind.
+    """
     begin = max(text.rfind(b"\n---", max(0, kind - _KUBE_REACH), kind), kind - _KUBE_REACH, 0)
     end = find_or_end(text, b"\n---", kind, kind + _KUBE_REACH)
     version = text.rfind(b"apiVersion", begin, kind)
@@ -15995,7 +16006,10 @@ def _kube_object(text: bytes, kind: int) -> tuple[int, int]:
 
 
 def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterable[re.Match[bytes]], int]:
-    """Return the members of a `data` that is in braces or indented, as (name, value), and where it ends."""
+    """Return (members, end) of a `data`, in braces or indented; a member's groups are its name and its value.
+
+    `data` is a match of its beginning, and `end` the end of the object that it is in.
+    """
     if data[2]:
         start = data.start(2)
         end = find_or_end(text, b"}", data.end(), end)
@@ -16064,7 +16078,7 @@ def path_by_content(path: str, first: bytes) -> str:
 
 
 def mask_in_json(text: bytes, start: int, end: int) -> tuple[int, bytes, int]:
-    """Return (begin, mask, end) with which the place start to end is hidden so that JSON stays valid.
+    """Return (begin, mask, end): in JSON, the mask instead of begin to end hides start to end, and is valid.
 
     A place may take in several strings, as a private key in a list of its lines does: between them, only
     punctuation, short names and words like `null` stay.
@@ -16091,7 +16105,8 @@ def mask_in_json(text: bytes, start: int, end: int) -> tuple[int, bytes, int]:
 def _spans_in_json(text: bytes, custom: tuple[Rule, ...], depth: int = 1) -> Iterator[Span]:
     """Yield secrets that show when escapes in strings are undone, as places in the text with its escapes.
 
-    The text may begin anywhere, in a string as well.
+    JSON in a string of JSON is searched as well, up to three levels. The text may begin anywhere, in a string
+    as well.
     """
     for part in _JSON_PART.finditer(text):
         if b"\\" not in part[0]:
@@ -16422,7 +16437,10 @@ def _without_values(text: bytes, spans: list[Span]) -> bytes:
 
 
 def _line_around(bare: bytes, start: int, end: int) -> bytes:
-    """Return the text before and after a value on its lines, without white space and other values."""
+    """Return up to 100 bytes before and after a value on its lines, without white space and other values.
+
+    `bare` is a text in which NULs are in place of values.
+    """
     before = bare[max(0, start - _CONTEXT) : start].rpartition(b"\n")[2]
     after = bare[end : end + _CONTEXT].partition(b"\n")[0]
     return b"".join((before + after).replace(b"\0", b"").split())
@@ -16888,7 +16906,8 @@ def _names_by_git(root: str, shown: str, which: FileFilter) -> Iterator[str] | N
     """Return the paths that git lists below a folder, relative to it; a repository in it is one path.
 
     Left out are those behind a link, in vendored folders, and excluded ones. Return None where git's list
-    can't be used, so that the folder has to be walked.
+    can't be used, so that the folder has to be walked. Iterating raises Unavailable if git fails later.
+    Messages have `shown`, as in files_below, in place of the folder.
     """
     listed = _list_with_git(root, shown, which)
     try:
@@ -16910,7 +16929,7 @@ def _list_with_git(root: str, shown: str, which: FileFilter) -> Iterator[str]:
 
     They are relative to the folder; a repository in it is one of them. Raise Unavailable if git fails.
     Folders that git can't open, and files outside of the folder that its index names, are reported as
-    unreadable.
+    unreadable, with `shown` in place of the folder.
     """
 
     def report(line: str) -> None:
@@ -16927,7 +16946,10 @@ def _list_with_git(root: str, shown: str, which: FileFilter) -> Iterator[str]:
 
 
 def _files_of_git(names: Iterable[str], root: str, shown: str, which: FileFilter) -> Iterator[str]:
-    """Yield the names from git without those behind a link, in vendored folders, or excluded."""
+    """Yield the names from git without those behind a link, in vendored folders, or excluded.
+
+    They are relative to `root`, and excluded as they are shown: with `shown` before them.
+    """
     is_link = lru_cache(1024)(lambda path: os.path.islink(f"{root}/{path}"))
     for folder, group in groupby(names, lambda name: name.rpartition("/")[0]):
         # Git lists what is in its index even if a folder has become a symlink. For a/b, ask about a and a/b.
@@ -16943,7 +16965,8 @@ def _walk(root: str, shown: str, which: FileFilter) -> Iterator[str]:
     """Yield the regular files below a folder, relative to it, and each repository in it as one path.
 
     A folder's files come first, in order, then its folders. Links, devices, .git, vendored and excluded
-    folders and files are left out; a folder that can't be listed is reported as unreadable.
+    folders and files are left out; a folder that can't be listed is reported as unreadable. Files are
+    excluded and reported as they are shown: with `shown` before them.
     """
     pending = [""]
     while pending:
@@ -17046,7 +17069,10 @@ _PATTERN_OF_NAME = lazily(r"(?s)(?:[^\\\[]|\[(?![!^]?\])(?:[^\]\\\[]|\[(?!:))+\]
 
 
 def _matches_names(expressions: Sequence[re.Pattern[str] | None], names: Sequence[str]) -> bool:
-    """Return whether the names of a path match. The time grows with the product of both lengths at most."""
+    """Return whether the names of a path match the expressions of a pattern, all of them.
+
+    The time grows with the product of both lengths at most.
+    """
     starts = {len(names)}  # from the end: where the names that the expressions so far match may begin
     for expression in reversed(expressions):
         if expression is None:  # it matches any number of names before these
@@ -17352,7 +17378,7 @@ class Summary:
 
     def __init__(self) -> None:
         self.files = self.bytes = self.findings = self.unreadable = 0
-        self.silenced = Counter[str]()  # findings, by what silenced them
+        self.silenced = Counter[str]()  # places, by what silenced them
         self.skipped = Counter[str]()  # files and folders that were not examined, by reason
         self.errors: list[tuple[str, str]] = []  # (path, why) of what is unreadable
         self.by_confidence = dict.fromkeys(reversed(CONFIDENCES), 0)
@@ -17565,7 +17591,7 @@ class Audit:
     def explain(self, chunks: Iterator[bytes], path: str, line: int) -> Iterator[str]:
         """Yield why a line is or isn't reported, in sentences.
 
-        `path` is that of a finding in it. Archives aren't opened.
+        `path` is that of a finding in it. An excluded file is explained as well; an archive isn't opened.
         """
         if self._excludes(path):
             yield "it is excluded, so it is not read"
@@ -17587,7 +17613,7 @@ class Audit:
             yield f"nothing here reads as a long enough value assigned to a secret's name ({kind})"
 
     def _outcome(self, path: str, match: Match) -> str:
-        """Return how a report treats a match: its confidence, and what keeps it out, if anything does."""
+        """Return how a report treats a match: its confidence, or "not reported", and what keeps it out."""
         if not match.confidence:
             return "not reported"
         outcome = f"{match.confidence} confidence"
@@ -17601,9 +17627,9 @@ class Audit:
         return self._excluded.match(path) or self._settings.excluded.match(self.path_in_project(path))
 
     def add_unreadable(self, path: str, why: str) -> None:
-        """Count an unreadable file, and pass it to `on_error`.
+        """Count an unreadable file, and why, in the summary, and pass both to the option `on_error`.
 
-        "" is the base itself.
+        The path is that of a finding; "" is the base itself, and shown as ".".
         """
         path = path or "."
         self.summary.unreadable += 1
@@ -17784,8 +17810,8 @@ class _Scope(NamedTuple):
 def _find_scope(paths: Sequence[str], options: AuditOptions) -> _Scope:
     """Return the scope of an audit.
 
-    Raise BadValue for a PATH that isn't there, for git also in no commit, and for PATHs in more than one
-    repository; Unavailable outside of a repository.
+    Raise BadValue for a PATH that isn't there. In git, it may be in the index or in a commit instead; there,
+    raise BadValue for PATHs in more than one repository, too, and Unavailable outside of a repository.
     """
     if not options.staged and options.history is None:
         for path in paths:
@@ -17985,7 +18011,7 @@ class KnownValues:
                 self.notes.append(f"{why}: {', '.join(map(printable, sorted(names)))}")
 
     def _add(self, name: str, verdict: str, value: str) -> None:
-        """Search for a value; the first verdict on it holds."""
+        """Search for a value of this secret; if two secrets have it, or two stages, the first one counts."""
         severity, fix = _VERDICTS[verdict]
         rule = Rule("known-value", f"value of {printable(name)}, {verdict}", "high", severity)
         self.about[rule] = {
@@ -18506,7 +18532,7 @@ def _sarif_result(finding: Finding, rules: dict[str, dict[str, Any]]) -> dict[st
 
 
 def pick(source: object, *names: str) -> dict[str, Any]:
-    """Return some attributes of an object, by name."""
+    """Return {name: value} of these attributes of an object."""
     return {name: getattr(source, name) for name in names}
 
 
@@ -18863,7 +18889,10 @@ def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]
 
 
 def _texts_to_check(audit: Audit) -> Iterator[tuple[str, str]]:
-    """Yield (path to show, content) of each text file, up to 16 MiB of it, but not of a copy of this file."""
+    """Yield (path to show, content) of each text file, of which 16 MiB at most.
+
+    Left out are copies of this file, and Yarn's own files; an unreadable file is counted as such.
+    """
     for path, shown in audit.files():
         if re.search(r"(?:\A|/)\.yarn/", shown):  # a package manager, and what it has fetched
             continue
@@ -19292,7 +19321,10 @@ def cmd_set(args: Namespace) -> int:
 
 
 def _set_fields(args: Namespace, store: VaultStore) -> None:
-    """Store a JSON object as the fields of a Vault secret: all of them or, with --patch, some."""
+    """Store a JSON object as the fields of a Vault secret: all of them or, with --patch, some.
+
+    Raise BadValue if it isn't an object, or has a field that no name can have.
+    """
     name = store.name_of_fields(args.name)
     value = _value_to_set(args, store)
     fields = parse_json(value, "the value")
@@ -19566,15 +19598,15 @@ def cmd_run(args: Namespace) -> int:
         settings = store.plain_settings()
     _note_left_out(store, environment, settings)
     if args.no_mask:
-        run_in_place(args.command_line, environment)
+        run_in_place(args.command_line, environment)  # doesn't return
     _warn_unmasked(variable for variable, held in values.items() if not all(map(maskable, held)))
     return run_masked(args.command_line, environment, chain(*values.values()), args.manager.renew)
 
 
 def _note_values_left_above(environment: Mapping[str, str]) -> None:
-    """Name the variables that the .env of a folder above, which isn't read, composes of secrets.
+    """Print a note of variables that the .env of a folder above composes of secrets, and the command lacks.
 
-    Nothing is said if there is a .env here, or if that one can't be read either.
+    That file isn't read by `run`. Print nothing if there is a .env here, or if that one can't be read.
     """
     path = dotenv_above()
     if not path:
@@ -19587,9 +19619,10 @@ def _note_values_left_above(environment: Mapping[str, str]) -> None:
 
 
 def _note_left_out(store: Store, environment: Mapping[str, str], settings: Mapping[str, str]) -> None:
-    """Name the variables that the command doesn't get, settings that may need a mask, and files beside .env.
+    """Print notes: the variables that the command doesn't get, settings that look random, files beside .env.
 
-    `settings` are those of the .env file; without any, nothing is said about it.
+    `environment` is what the command gets. `settings` are those of the .env file; without any, nothing is
+    said about that file.
     """
     left_out = {name for name in os.environ if not name.startswith("PAISSIVE_")}
     if settings:
@@ -19973,7 +20006,7 @@ def cmd_rotate_due(args: Namespace) -> int:
 
 
 def _scheduled_names(rotation: SecretRotation) -> list[str]:
-    """Return the names that have a policy; raise BadValue if none has: a cron job must not pass then."""
+    """Return the names that have a policy; raise BadValue if none has one: a cron job must not pass then."""
     names = rotation.scheduled()
     if not names:
         hint = "for another store add --backend, or: rotate schedule"
@@ -20288,7 +20321,10 @@ def cmd_check(args: Namespace) -> int:
 
 
 def _print_names(rows: Mapping[str, dict[str, list[str]]]) -> None:
-    """Print the names, or places that read .env, of each kind, and what to do about such places."""
+    """Print the rows of `check`, with three places at most, and what to do about places that read .env.
+
+    Optional names that are no secrets, such as PORT, are left out.
+    """
     for kind, names in rows.items():
         for name, places in names.items():
             if kind != "optional" or is_secret(name):  # not PORT
