@@ -17589,9 +17589,10 @@ class Audit:
         return ""
 
     def explain(self, chunks: Iterator[bytes], path: str, line: int) -> Iterator[str]:
-        """Yield why a line is or isn't reported, in sentences.
+        """Yield why a line is or isn't reported, without values.
 
-        `path` is that of a finding in it. An excluded file is explained as well; an archive isn't opened.
+        `path` is that of a finding in it. An excluded file is explained as
+        well; an archive isn't opened.
         """
         if self._excludes(path):
             yield "it is excluded, so it is not read"
@@ -17627,9 +17628,9 @@ class Audit:
         return self._excluded.match(path) or self._settings.excluded.match(self.path_in_project(path))
 
     def add_unreadable(self, path: str, why: str) -> None:
-        """Count an unreadable file, and why, in the summary, and pass both to the option `on_error`.
+        """Count an unreadable file in the summary, and call `on_error`.
 
-        The path is that of a finding; "" is the base itself, and shown as ".".
+        The path is that of a finding; "" is the base itself, shown as ".".
         """
         path = path or "."
         self.summary.unreadable += 1
