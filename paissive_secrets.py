@@ -15772,7 +15772,7 @@ def _inserted_rows(text: bytes, at: int) -> Detected:
     values that are likely secrets.
     """
     columns = text[max(0, at - 2000) : at - len("values")].rstrip()
-    if columns[-1:] != b")":
+    if columns[-1:] != b")":  # without their names, nothing says which column is a secret's
         return (), at
     table, _, columns = columns.rpartition(b"(")
     names = [name.strip(b" \n\r\t\"'`[]") for name in columns[:-1].split(b",")]
@@ -15787,7 +15787,7 @@ def _inserted_rows(text: bytes, at: int) -> Detected:
         spans += found
         sure += sum(span.confidence in ("medium", "high") for span in found)
         at = end or row.end()
-        row = _ROW_BEGIN.match(text, end) if end else None
+        row = _ROW_BEGIN.match(text, end) if end else None  # no next row after one that can't be read
     return spans, at
 
 
@@ -15803,8 +15803,9 @@ def _row_values(text: bytes, at: int, count: int) -> tuple[list[re.Match[bytes]]
             break
         values.append(value)
         at = value.end()
-        if value[0].endswith(b")"):
+        if value[0].endswith(b")"):  # the row has fewer values than columns, or just as many
             return values, at
+    # Here is a value that can't be read, or one too many; look for the end of the row without reading it.
     end = _ROW_END.search(text, at, at + _MAX_IN_ROW)
     return values, end.end() if end and end[0] == b")" else 0
 
@@ -15937,8 +15938,10 @@ def _urls(text: bytes, path: str) -> Iterator[Span]:
         if not 3 <= len(password) <= 200 or _PORT.match(password):
             continue
         password = _JSON_ESCAPE.sub(decode_escape, password)
+        # An example: a user and a password that are words, a host such as example.com, or xxx.
         plain = _PLAIN_USER.match(user) and wordness(latin1(password)) in "456789"
         is_sample = plain or _PLAIN_HOST.fullmatch(host) or len(set(password.lower())) < 3
+        # What people read, comments for instance, shows what a URL looks like.
         file = about_path(path)
         begin = text.rfind(b"\n", max(0, found.start() - 200), found.start()) + 1
         is_text = file.is_translation or file.is_package or is_comment(latin1(text[begin : found.start()]))
@@ -15988,7 +15991,7 @@ def _kube_secret(text: bytes, at: int) -> Detected:
     while data := _KUBE_DATA.search(text, begin, end):
         entries, begin = _kube_entries(text, data, end)
         for entry in entries:
-            spans += _kube_entry(entry, data[1] == b"data")
+            spans += _kube_entry(entry, data[1] == b"data")  # else stringData, which isn't encoded
     return spans, end
 
 
@@ -16017,6 +16020,7 @@ def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterabl
     else:
         start = data.start(3)
         indent = len(data[3])
+        # A line that is indented less ends it, unless it is a comment or for Helm.
         close = re.compile(rb"(?m)^[ \t]{0,%d}(?!\{\{)[^\s#]" % (indent - 1)).search(text, start, end)
         end = close.start() if close else end
         begin = rb"(?m)^[ \t]{%d}(?=\S)" % indent
@@ -16109,7 +16113,7 @@ def _spans_in_json(text: bytes, custom: tuple[Rule, ...], depth: int = 1) -> Ite
     as well.
     """
     for part in _JSON_PART.finditer(text):
-        if b"\\" not in part[0]:
+        if b"\\" not in part[0]:  # it is found as it is written
             continue
         plain = _JSON_ESCAPE.sub(decode_escape, part[0])
         spans = list(find_spans(plain, "", custom, encoded=False))
@@ -16140,7 +16144,7 @@ def custom_rule(name: str, pattern: str) -> Rule:
     part = r"\{[ABCHKLQTUWXadh][1-9]\d{0,2}(?:,[1-9]\d{0,2})?\}|[\w.:/+%=~-]"
     if "{" not in shape or not re.fullmatch(f"(?:{part}){{1,20}}", shape) or shape.count(",") > 1:
         raise BadValue(f"rule {show(name)} has no shape, or two ranges")
-    letters = itertools.count()
+    letters = itertools.count()  # the next letter of a class, for all parts
     sample = re.sub(part, lambda m: _sample_of_part(m[0], letters), shape)
     hit = min(rule_prefixes(prefix), key=len) + sample
     rule = Rule(name, name, "high", "high", prefix, re.sub(r"[.+]", r"\\\g<0>", shape), hit)
@@ -16328,7 +16332,7 @@ def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str]) -> It
                 start, mask, end = mask_in_json(text, start, end)
             yield text[at:start] + mask
             at = max(at, end)
-        yield text[at : window.until]
+        yield text[at : window.until]  # nothing, if the last value reaches into the next window
         done = max(at - window.until, 0)
 
 
@@ -16349,13 +16353,13 @@ def _windows(chunks: Iterator[bytes]) -> Iterator[_Window]:
     while True:
         more = next(chunks, b"")
         text += more
-        if more and len(text) < 4 * MAX_AHEAD:
+        if more and len(text) < 4 * MAX_AHEAD:  # else most of a window would be what is around it
             continue
         until = _line_start(text, len(text) - MAX_AHEAD) if more else len(text)
         yield _Window(text, begin, until, line, column)
         if not more:
             return
-        keep = _line_start(text, until - _BEHIND)
+        keep = _line_start(text, until - _BEHIND)  # what is in front of that isn't needed any more
         line, column = _place_after(text[:keep], line, column)
         text = text[keep:]
         begin = until - keep
@@ -16392,8 +16396,9 @@ def _matches(
     bare = _without_values(text, spans) if shown else text
     seen = set[tuple[object, ...]]()
     for span in shown:
-        if not window.begin <= span.start < window.until:
+        if not window.begin <= span.start < window.until:  # it belongs to another window
             continue
+        # Lines are counted from one span to the next.
         line, column = _place_after(text[at : span.start], line, column)
         at = span.start
         value = text[at : span.end]
@@ -16470,10 +16475,10 @@ def _resolve_overlaps(spans: Iterable[Span]) -> list[Span]:
         low, high = span.confidence == "low", span.confidence == "high"
         return span.rule.id != "known-value", low, is_scored(span), not high, span.start
 
-    chosen: list[Span] = []
-    starts: list[int] = []
+    chosen: list[Span] = []  # they don't overlap, and are in order
+    starts: list[int] = []  # of these
     for span in sorted(filter(lambda span: span.confidence, spans), key=rank):
-        after = bisect.bisect_left(starts, span.end)
+        after = bisect.bisect_left(starts, span.end)  # the number of those that begin before it ends
         if not after or chosen[after - 1].end <= span.start:
             chosen.insert(after, span)
             starts.insert(after, span.start)
@@ -16504,13 +16509,14 @@ def _allow_comment(text: bytes, start: int, end: int, is_json: bool) -> str:
     counts, and there on the same line: a line of JSON may be a whole prompt or answer, in which others can
     write what they like.
     """
-    above = max(text.rfind(b"\n", 0, start), 0)
+    above = max(text.rfind(b"\n", 0, start), 0)  # the line break above, and the one below
     below = find_or_end(text, b"\n", end, end + _BEHIND)
     before = text[max(above, start - _BEHIND) : start]
     after = text[end:below]
     if is_json:
         before = _JSON_BREAK.split(before)[-1]
         after = _JSON_BREAK.split(after, 1)[0]
+    # With the value in it: a comment that begins in front of the value may end behind it.
     found = _in_comment(_ALLOW, (before + text[start:end] + after).lower())
     if not found and not is_json:
         earlier = max(text.rfind(b"\n", 0, above), above - _BEHIND, 0)
@@ -16837,7 +16843,7 @@ def set_merge_driver(path: str) -> bool:
             text = read_file(path)
         if rule in text.splitlines():
             return False
-        if text and not text.endswith(b"\n"):
+        if text and not text.endswith(b"\n"):  # the last line of the file isn't ended
             text += b"\n"
         rewrite(path, text + rule + b"\n", 0o644)
         return True
@@ -18146,7 +18152,7 @@ class _Scanner:
 
         Reading may raise OSError.
         """
-        first = next(chunks, b"")
+        first = next(chunks, b"")  # enough to tell an archive
         scanned.files = 1
         scanned.bytes += size
         chunks = chain([first], chunks)
@@ -18178,7 +18184,7 @@ class _Scanner:
                     self._scan_archive(inner, content, scanned, budget, level + 1)
                 else:
                     self._scan_one(inner, content, name, scanned)
-        except ArchiveTooLarge:
+        except ArchiveTooLarge:  # which is the outermost archive's error, whichever archive spends its budget
             raise
         except BadValue as error:
             scanned.errors.append((blob.path, error.message))
@@ -18930,6 +18936,7 @@ def _find_ways(ways: Iterable[_Way], shown: str, text: str) -> Iterator[tuple[_W
     import bisect
 
     for way in ways:
+        # Most ways end here: the word is found much faster than the expression.
         if not _compile(rf"(?:{way.files})\Z").search(f"/{shown}") or way.word not in text:
             continue
         stretches = [(0, len(text))]
@@ -19107,7 +19114,7 @@ def _parse(words: list[str], group: str = "") -> Namespace:
     word, *rest = args.words or ["help"]
     if word == "help":
         return _parse([*rest, "--help"], group)
-    if args.backend:
+    if args.backend:  # it came before the command, whose own parser takes it
         rest = ["--backend", args.backend, *rest]
     name = f"{group} {_ALIASES.get(word, word)}".lstrip()
     if name in _COMMANDS:
@@ -19118,7 +19125,7 @@ def _parse(words: list[str], group: str = "") -> Namespace:
     if not group:
         known += _ALIASES
     hint = _suggest(word, known, parser.prog)
-    if rest and rest[0] in known:
+    if rest and rest[0] in known:  # such as: API_TOKEN get
         hint = f"the command comes first: {rest[0]} NAME"
     raise BadValue("no such command", hint=hint)
 
@@ -19440,7 +19447,7 @@ def cmd_get(args: Namespace) -> int:
     name = store.stage_name(name, args.stage)
     if args.version is not None:
         value = _vault_store(args).get(name, args.version)
-    elif args.raw or args.json:
+    elif args.raw or args.json:  # as it is stored, references too
         value = store.get(name)
     else:
         try:
@@ -19988,8 +19995,8 @@ def cmd_rotate_due(args: Namespace) -> int:
     rotation = _rotation(args)
     dates = rotation.due_dates()
     unfinished = rotation.unfinished()
-    if not unfinished:
-        _scheduled_names(rotation)
+    if not unfinished:  # which needs no policy
+        _scheduled_names(rotation)  # raises an error if nothing is scheduled
     found: dict[str, dict[str, str]] = {"due": {}, "later": {}}
     for name, date in dates.items():
         if name not in unfinished:
@@ -20227,6 +20234,7 @@ def _explain_line(args: Namespace) -> None:
     if args.archives:
         raise BadValue("--explain reads no archives", hint="unpack it, and name a file in it")
     with disk_errors(f"read {path}"), open_regular(path) as file:
+        # By chunks: a log may be larger than the memory.
         if int(line) > 1 + sum(chunk.count(b"\n") for chunk in chunks_of(file.read)):
             hint = f"for what is found there: audit {shell_word(path)}"
             raise BadValue(f"{path} has no line {line}", hint=hint)
@@ -20506,7 +20514,7 @@ def cmd_identity(args: Namespace) -> int:
     The identity opens the sealed files without the master password. To become a
     member with one of your own, have somebody run `member add` with its public key.
     """
-    if args.new:
+    if args.new:  # in the format of age-keygen
         key = Identity.generate(post_quantum=args.post_quantum)
         print(f"# created: {utc_now()}\n# public key: {key.recipient()}\n{key.reveal()}")
         _say(f"public key: {key.recipient()}")
@@ -20558,6 +20566,7 @@ def cmd_member_remove(args: Namespace) -> int:
     store = _file_store(args)
     fingerprint = store.rekey(without=args.name)
     scheduled = Policies(store).names()
+    # The member may have the values: a new identity keeps only new ones from them.
     for name in args.manager.list_secrets(backend=store):
         command = "rotate now" if name in scheduled else "set"
         print(f"next: {command} {shell_word(name)}")
