@@ -941,6 +941,8 @@ def rule_prefixes(prefix: str) -> list[str]:
 
 
 # --- prefixes ---
+# A run is a stretch of letters, digits, _ and -. A token is found by its first run, which begins with its
+# literal, such as ghp_, or follows the lead of its literal, such as the SG. of SendGrid.
 
 _RUN_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 
@@ -950,7 +952,7 @@ class _Literal:
 
     def __init__(self, text: bytes, lead: int, rule: Rule) -> None:
         self.text = text
-        self.lead = lead  # how many bytes of it are before its last run of letters, digits, _ and -: 3 of SG.
+        self.lead = lead  # how many bytes of it are before its last run: 3 of "SG.", 0 of "ghp_"
         self.rule = rule
 
     def match(self, text: bytes, at: int) -> re.Match[bytes] | None:
@@ -981,7 +983,7 @@ class _Literal:
 
 
 class _Prefixes:
-    """The literals that tokens begin with, by where a run of letters, digits, _ and - can find them."""
+    """The literals that tokens begin with, by what is at or before the beginning of a token's first run."""
 
     def __init__(self) -> None:
         self.literals: dict[bytes, list[_Literal]] = {}  # by their text
@@ -15313,7 +15315,8 @@ _IN_CONTEXT = (
 
 # === Detectors ===
 # What turns places in a window into spans: runs of token characters by their prefix, keywords by the pattern
-# around them, and the few kinds that need a parser. A detector looks at a few thousand bytes.
+# around them, and the few kinds that need a parser. A detector gets the text and where a keyword ends, looks
+# at a few thousand bytes, and returns spans and where to go on.
 
 MAX_AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
 _HEX_KEY = lazily(r"(?i)(?:0x)?(?:[0-9a-f]{2}){16,64}\Z")
@@ -15486,10 +15489,11 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
         last = text[start - 1 : start]
         if last == b"\\" and text[start] in b"nrt":  # which is a part of an escape
             start += 1
-        found = texts.get(text[start : start + 2])
+        found = texts.get(text[start : start + 2])  # the literals with these first two bytes
         begins = found and text.startswith(found, start)
         if (last not in _BEFORE_PARTS and not begins and end - start not in sized) or start < done:
             continue  # most runs
+        # Whether the lead of a literal may be before the run.
         is_joint = text[start - 3 : start] in joints or text[start - 2 : start] in joints
         span = None
         if begins or is_joint or end - start in sized:
@@ -15882,7 +15886,7 @@ def _values_in_tables(text: bytes, path: str) -> Iterator[Span]:
     labels: list[tuple[int, int]] = []  # the header's cells
     cells: list[tuple[int, int]] = []  # of the row before
     for row in _ROW.finditer(text):
-        if not row[0].strip(_TABLE_RULE):
+        if not row[0].strip(_TABLE_RULE):  # the line below a header
             labels = cells
             continue
         cells = [cell.span(1) for cell in _CELL.finditer(text, *row.span())]
@@ -17411,7 +17415,7 @@ class AuditOptions(NamedTuple):
     on_progress: Optional[Callable[[Summary], None]] = None  # called as files are read
 
     def check(self) -> None:
-        """Raise BadValue for options that can't be, or can't be together."""
+        """Raise BadValue for an unknown confidence, and for staged with history."""
         if self.confidence not in CONFIDENCES:
             hint = f"use one of {', '.join(CONFIDENCES)}"
             raise BadValue(f"bad confidence {show(self.confidence)}", hint=hint)
