@@ -1688,6 +1688,7 @@ def parse_json(text: str, where: str, parse_float: Callable[[str], Any] = float)
     import json
 
     def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """Return an object of the text; raise BadValue for a key that it has twice."""
         found = dict(pairs)
         if len(found) < len(pairs):  # parsers disagree on such an object
             name = Counter(name for name, _ in pairs).most_common(1)[0][0]
@@ -1972,6 +1973,7 @@ class FileLock:
     """
 
     def __init__(self, path: str, *, wait: bool = True, what: str = "another write") -> None:
+        """Choose what to lock: a file that is to be written, or a folder; nothing is locked yet."""
         self._path = path
         self._wait = wait
         self._what = what
@@ -2577,7 +2579,11 @@ class Store:
         return self.get(name)
 
     def own_values(self, names: Iterable[str]) -> dict[str, str]:
-        """Return {name: value} as `get_stored` does; {} without a store."""
+        """Return {name: the store's own value} for those that it has.
+
+        As with `get_stored`, a variable that hides one doesn't count.
+        Return {} if there is no store yet.
+        """
         try:
             self.check_exists()
         except Unavailable:  # the first set creates it
@@ -2655,12 +2661,14 @@ class MemoryStore(Store):
         return f"<MemoryStore of {len(self._values)} secrets>"
 
     def get(self, name: str) -> str:
+        """Return the value, or raise NotFound; BadName for a bad name."""
         try:
             return self._values[check_name(name)]
         except KeyError:
             raise not_found_error(name, "memory") from None
 
     def set(self, name: str, value: str) -> None:
+        """Store the value; BadValue for what other stores can't hold."""
         self._values[check_name(name)] = check_value(value)
 
     def delete(self, name: str) -> None:
@@ -2671,6 +2679,7 @@ class MemoryStore(Store):
         return iter(sorted(self._values))
 
     def location(self) -> str:
+        """Return "memory" and an id that no other store has."""
         return f"memory {self._id}"
 
     def outlives_process(self) -> bool:
@@ -2996,6 +3005,7 @@ class Dotenv:
     """The text of a .env file: its assignments, and the text with other values."""
 
     def __init__(self, text: str, where: str = ".env") -> None:
+        """Read the whole text; what can't be read is an error later. `where` names the file in messages."""
         self.where = where
         self._bom = "\ufeff" if text.startswith("\ufeff") else ""
         self._pieces: list[_Piece] = []  # whose texts make up the file
@@ -3054,10 +3064,10 @@ class Dotenv:
         """Return the values by name, without those that can't be read.
 
         ${NAME} is the variable of `environ`, else the value of a line above, as for python-dotenv. With
-        `override`, the line comes before the variable. A text for ${NAME} that is a reference is put in as
-        ${secret:…}, so that it is still followed. For ${NAME} of a moved secret, the text is secret:NAME or,
-        if `variables_first` has the name, secret://env/NAME. Raise BadValue if these texts get too long
-        together, or if a reference can't be followed where it stands.
+        `override`, the line comes before the variable. For a key to a store, only a line counts. A text for
+        ${NAME} that is a reference is put in as ${secret:…}, so that it is still followed. For ${NAME} of a
+        moved secret, the text is secret:NAME or, if `variables_first` has the name, secret://env/NAME. Raise
+        BadValue if these texts get too long together, or if a reference can't be followed where it stands.
         """
         found: dict[str, str] = {}
         sources = [found, environ] if override else [environ, found]
@@ -3466,6 +3476,7 @@ class EnvironmentStore(Store):
     """
 
     def __init__(self, dotenv: Optional[StrPath] = None) -> None:
+        """Choose the file, "" for none; nothing is read yet."""
         self._dotenv = None if dotenv is None else os.fspath(dotenv)
         self._folder = (
             working_directory()
@@ -3481,6 +3492,11 @@ class EnvironmentStore(Store):
         return f"<EnvironmentStore with {self.plaintext_file() or 'no dotenv file'}>"
 
     def get(self, name: str) -> str:
+        """Return the variable, else a mounted file's text, else .env's.
+
+        NotFound if there is none; Moved as in `get_stored`; BadValue or
+        Denied if the file can't be used. References aren't followed.
+        """
         variable = checked_variable(name)
         try:
             return os.environ[variable]  # faster than get()
@@ -3644,6 +3660,7 @@ class EnvironmentStore(Store):
         return iter({variable_name(name): name for name in accepted}.values())
 
     def location(self) -> str:
+        """Return "env FILE", with symlinks resolved."""
         return f"env {os.path.realpath(self.plaintext_file())}"
 
     def get_everything(self) -> dict[str, str]:
@@ -3761,6 +3778,7 @@ class EnvironmentStore(Store):
         return variable in self._set_here or is_secret(variable, value)
 
     def overridden_by(self, name: str) -> str:
+        """Return what hides the file's value: "variable X", a path, ""."""
         variable = checked_variable(name)
         return f"variable {variable}" if variable in os.environ else credential_path(name)
 
@@ -3801,6 +3819,10 @@ class EnvironmentStore(Store):
             yield f"note: {self.plaintext_file()} holds {shown} in plaintext; --backend file would encrypt it"
 
     def status(self) -> Iterator[tuple[str, StatusValue]]:
+        """Yield facts about the dotenv file, and its problems.
+
+        An error ends this, as a "problem"; it isn't raised.
+        """
         path = self.plaintext_file()
         yield "store", "environment"
         yield "dotenv", absolute_path(path) if path else "none"
@@ -4240,6 +4262,7 @@ class _Output:
     """A command's output, read from a pipe by a thread: its begin up to a limit or, of a tail, its end."""
 
     def __init__(self, pipe: IO[bytes] | None, *, is_tail: bool = False) -> None:
+        """Begin to read; without a pipe, the output is empty and at its end."""
         import threading
 
         self.data = bytearray()  # only the thread changes it
@@ -4484,6 +4507,7 @@ class _HybridKey:
     """The private keys of a hybrid recipient, both made from one seed."""
 
     def __init__(self, seed: bytes) -> None:
+        """Make the keys from a seed of 32 bytes; raise Unavailable if cryptography is too old."""
         _require_hpke()
         expand = hashes.Hash(hashes.SHAKE256(_MLKEM_SEED + 32))
         expand.update(seed)
@@ -4580,6 +4604,7 @@ class Passphrase:
             from weakref import WeakValueDictionary
 
             _derived_keys = WeakValueDictionary()
+        # Those of another object with the same passphrase, if there is one: scrypt is slow.
         self._derived = _derived_keys.setdefault(self._text, _DerivedKeys())
 
     def _wrap(self, file_key: bytes) -> bytes:
@@ -5665,6 +5690,7 @@ class Opener:
     """Opens a store, and remembers what opened it; the store and its policies share one, copies don't."""
 
     def __init__(self, files: SealedFolder) -> None:
+        """Open nothing yet."""
         self._files = files
         self.typed_password = ""  # at a prompt, or set by `change_password`
         self._passphrase: Passphrase | None = None  # the last one, which keeps the key that scrypt derived
@@ -5756,16 +5782,21 @@ class Opener:
         return self.settle(open_once)
 
     def _check(self, access: Access, purpose: str) -> None:
-        """Raise the error about the first reason, of those above, to refuse a purpose.
+        """Raise the error about the first reason to refuse the purpose. What each reason refuses:
 
-        Warn of a reason that matters for another purpose only. To change a store, its version.age has to
-        open: raise WrongKey or Corrupt if it doesn't.
+            another      anything
+            too few      anything but to examine a known store: `status` names it beside others
+            older        anything but to read an unknown store; to trust one, this only warns
+            unconfirmed  to change a store; to read one, this only warns
+            newer        to change a store
+
+        To change a store, its version.age has to open: raise WrongKey or Corrupt if it doesn't.
         """
         is_known = access.known.how != ""
         if access.another:
             raise access.another
         error: Optional[SecretsError] = self.too_few_error(access)
-        if error and not (is_known and purpose == TO_EXAMINE):  # then `status` names it beside the others
+        if error and not (is_known and purpose == TO_EXAMINE):
             raise error
         # Nothing can be recorded of an unknown store, so each read would ask git again.
         if is_known or purpose != _TO_READ:
@@ -5996,9 +6027,9 @@ class Opener:
     def open_by_password(self) -> Access:
         """Return access by the master password; prompt if it isn't configured.
 
-        Raise Locked if the store has none or there is no terminal, WrongKey or Corrupt, and Denied or
-        Unavailable if the file can't be read. A wrong password is forgotten, so that the next attempt prompts
-        or runs the command again.
+        Raise Locked if the store has none or there is no terminal, WrongKey or Corrupt, Denied or Unavailable
+        if the file can't be read, and BadValue for a bad PAISSIVE_SCRYPT_LOG_N. A wrong password is
+        forgotten, so that the next attempt prompts or runs the command again.
         """
         path = self._files.identity_file
         if not os.path.lexists(path):
@@ -6985,6 +7016,7 @@ class Transport:
     _context: Any = None  # of TLS: made for the first connection to https, used by all
 
     def __init__(self, settings: VaultSettings) -> None:
+        """Connect to nothing yet; raise BadValue for a proxy that isn't supported."""
         self.settings = settings
         self.socket_path = settings.addr.partition("unix://")[2]
         self._base = "http://localhost" if self.socket_path else settings.addr
@@ -7159,6 +7191,7 @@ class Exchange:
     _sent: bool  # whether this attempt may have reached a server
 
     def __init__(self, transport: Transport, request: ApiRequest, token: str) -> None:
+        """Prepare the request's body and headers; `send` sets the fields of the response."""
         import json
 
         self.transport = transport
@@ -7650,7 +7683,8 @@ _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
 def vault_error(response: Exchange, capability: str, path: str) -> SecretsError:
     """Return the error for a response that isn't a success; its request needs a capability on a path.
 
-    By its status or words: Denied, VaultSealed, BadValue, Conflict or Unavailable.
+    Without a response, it is the `failure`; else, by status or words, Denied, VaultSealed, BadValue, Conflict
+    or Unavailable.
     """
     address = response.transport.settings.addr
     if response.failure:
@@ -7780,6 +7814,7 @@ class Session:
     held: str | None = None  # the token; "" if an agent may add its own, None until it is needed
 
     def __init__(self, settings: VaultSettings) -> None:
+        """Obtain no token yet; raise BadValue for a proxy that isn't supported."""
         self.settings = settings
         # Tokens come from the login. With "token" or a command, the one in the settings comes first, then the
         # command's or, without a command, that of the file.
@@ -7934,10 +7969,11 @@ class Session:
             return self.held != stale
 
     def _log_in(self, stale: str | None = None) -> None:
-        """Get a token other than the `stale` one that was refused; "" if an agent may add its own.
+        """Set `held` to a token other than the `stale` one that was refused, "" if an agent may add its own.
 
-        It comes from the login, else from the setting, the command or the file. Forget all leases. Raise
-        Locked if there is no other token, and whatever a login raises; the lock is held.
+        It comes from the login, else from the setting, the command or the file. Forget all leases, which end
+        with the old token. Raise Locked if there is no other token, what a login or command raises, and
+        Unavailable after `close`. The lock is held.
         """
         token = str(self.settings.token)
         seconds = FOREVER
@@ -8257,6 +8293,11 @@ class VaultStore(Store):
         return value
 
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
+        """Return {name: value} for those of these names that exist.
+
+        Left out is also what was deleted. Several secrets are read at once;
+        an error about one of them is raised.
+        """
         wanted = {}  # paths and fields by name
         for name in names:
             with suppress(BadName):
@@ -8273,6 +8314,10 @@ class VaultStore(Store):
         return found
 
     def get_everything(self) -> dict[str, str]:
+        """Return the values of all fields, by name.
+
+        Denied for a secret that the token may list, but not read.
+        """
         return {name: _value_text(value) for name, value in self._named_values(self.names())}
 
     def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
@@ -8535,6 +8580,10 @@ class VaultStore(Store):
         yield from filter(None, known.union(getattr(self.settings, name) for name in keys))
 
     def status(self) -> Iterator[tuple[str, StatusValue]]:
+        """Yield settings, the token's time and the mount.
+
+        An error ends this, as a "problem"; it isn't raised.
+        """
         settings = self.settings
         yield "store", "vault"
         yield "address", settings.addr
@@ -8586,7 +8635,7 @@ class VaultStore(Store):
     def _visible_mounts(self) -> Mapping[str, Json]:
         """Return what the server says of the mounts that the token may see, by paths that end with "/".
 
-        It is asked again after a few seconds, or where nothing was found at a path.
+        The server is asked again after a few seconds, or at once if a caller has set `fresh_until` to 0.
         """
         where = "sys/internal/ui/mounts"  # open to any token
         if time.monotonic() >= self._mounts.fresh_until:
@@ -9186,7 +9235,7 @@ class SecretsManager:
         return text, _has_references(store, name, text)
 
     def _text_for(self, store: Store, name: str, missing: NotFound) -> Optional[str]:
-        """Return the env store's text for a name that `store` lacks, or None if it has nothing to do with it.
+        """Return the env store's text for a name that `store` lacks, or None if the .env says nothing of it.
 
         Raise Moved for a moved secret that neither has; `missing` is the error of the store.
         """
@@ -9713,7 +9762,10 @@ class SecretConfig:
         return self._manager.store(self._backend)
 
     def _variable(self, path: tuple[str, ...]) -> str | None:
-        """Return the variable that may replace a setting; None if it is one that POSIX reserves."""
+        """Return the variable that may replace a setting: DATABASE_HOST, after the prefix, for database.host.
+
+        None if it is one that POSIX reserves, and there is no prefix.
+        """
         variable = variable_name(self._prefix + "_".join(path)).upper()
         if not self._prefix and re.fullmatch(_RESERVED_VARIABLES, variable):
             return None
@@ -9870,9 +9922,10 @@ class SecretConfig:
     def _changed_text(self, path: tuple[str, ...], value: Any) -> str:
         """Return the file's text with a setting set or, if `value` is ABSENT, removed; "" if there is none.
 
-        A missing file counts as {}. Order, indentation and line ends stay; spaces within a line may change.
-        Raise BadValue for TOML, for a file that isn't JSON, if the path leads through a setting that is no
-        object, and if rewriting would change the text of a number that stays.
+        A missing file counts as {}. Order, indentation and line ends stay; spaces within a line may change,
+        and a byte order mark is dropped. Raise BadValue for TOML, for a file that isn't JSON, if the path
+        leads through a setting that is no object, and if rewriting would change the text of a number that
+        stays.
         """
         if self.path.endswith(".toml"):
             raise BadValue(f"{self.path}: TOML can only be read", hint="edit it by hand, or use JSON")
@@ -10040,9 +10093,9 @@ def parse_import(
 ) -> Import:
     """Return the sorted assignments of a .env file or a JSON object, `with_settings` as if all were secrets.
 
-    Values that readers of .env files read differently are left in a file that others read, and taken as
-    python-dotenv reads them from any other text. Raise BadValue for lines that can't be read, for JSON in a
-    file that is to be rewritten and for JSON that isn't an object of texts.
+    Secrets that can't be taken out of a file that is to be rewritten are in `left`. From any other text, all
+    are taken as python-dotenv reads them. Raise BadValue for lines that can't be read, for JSON in a file
+    that is to be rewritten, and for JSON that isn't an object of texts.
     """
     text = decode_value(data, where)
     if text.lstrip("\ufeff \t\r\n").startswith("{"):
