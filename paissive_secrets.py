@@ -3657,7 +3657,14 @@ class EnvironmentStore(Store):
         # Only what `get` accepts: a stranger's file may hold escape sequences, for instance.
         accepted = sorted(name for name in found if _has_variable(name) and not name_problem(name))
         # Of my-token in the file and the variable MY_TOKEN that `load_env` makes of it, the last, my-token.
-        return iter({variable_name(name): name for name in accepted}.values())
+        names = {variable_name(name): name for name in accepted}
+        for variable in names:
+            base = base_of_stage(variable)
+            if (
+                base in names
+            ):  # a rotation of my-token makes MY_TOKEN__PREVIOUS, which must pass for its stage
+                names[variable] = names[base] + variable[len(base) :]
+        return iter(names.values())
 
     def location(self) -> str:
         """Return "env FILE", with symlinks resolved."""

@@ -6480,6 +6480,13 @@ def test_the_user_is_told_what_is_in_plaintext_and_what_will_pass_as_a_setting(n
     assert list(env.notes_on_set(*names)) == notes
 
 
+def test_a_stage_of_a_name_in_another_spelling_is_no_secret_of_its_own(env, here):
+    (here / ".env").write_text("my-token=new-value\nMY_TOKEN__PREVIOUS=old-value\n")
+    assert list(env.names()) == ["my-token__PREVIOUS", "my-token"]
+    assert ps.list_secrets(backend=env) == ["my-token"]
+    assert "MY_TOKEN__PREVIOUS" not in ps.environment_with_secrets(env)[0]
+
+
 def test_a_name_that_replaces_the_value_of_another_spelling_says_so(here, say):
     assert "replaced" not in say("set", "my-token", stdin="one")[1]
     said = say("set", "my.token", stdin="two")[1]
