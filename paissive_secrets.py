@@ -1897,6 +1897,7 @@ def _is_private_group(uid: int, gid: int) -> bool:
     import grp
     import pwd
 
+    # Many distributions give each user such a group, and a umask that lets the group write.
     try:
         user = pwd.getpwuid(uid)
         group = grp.getgrgid(gid)
@@ -2081,6 +2082,7 @@ def _try_lock(fd: int) -> bool:
         else:
             import fcntl
 
+            # Not lockf: its locks are a process's, so no child would inherit one, and threads would share it.
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
@@ -2094,6 +2096,7 @@ def work_folder(path: str) -> str:
     """
     if os.path.isdir(path):
         return os.path.join(path, ".paissive-tmp")
+    # Beside the real file, since a rename can't cross file systems.
     target = os.path.realpath(absolute_path(path))
     folder = os.path.dirname(target)
     if not os.path.isdir(folder):
@@ -2124,6 +2127,7 @@ def replacing(path: str, mode: int, *, keep: bool) -> Iterator[IO[bytes]]:
     With `keep`, follow symlinks, and give the new file the mode and owner of the one that it replaces. It has
     `mode` if there is none, and without `keep`. The caller holds the FileLock of `path`.
     """
+    # Through a symlink, it is the file that this leads to which is replaced, not the link.
     target = os.path.realpath(path) if keep else os.path.abspath(path)
     before = os.stat(target) if keep and os.path.lexists(target) else None
     with _replacing_unsynced(target, work_folder(path)) as file:
@@ -2445,6 +2449,7 @@ class Store:
         self.check_not_pending(*values)
         if replace:
             return
+        # An import without --replace must not overwrite what somebody else has set.
         own = self.own_values(values)
         others = sorted(name for name in own if own[name] != values[name])
         if others:
@@ -2614,6 +2619,7 @@ class _UserStore(Store):
         value = self._call(self._methods.get, name)
         if isinstance(value, str):
             return value
+        # None, for instance, as a dict's `get` returns for a missing key: it must not pass for a value.
         problem = f"{self.location()}.get returned {type(value).__name__} for {show(name)}, not text"
         raise BadValue(problem, hint="have it raise NotFound or KeyError where there is no such secret")
 
@@ -2708,7 +2714,7 @@ def set_each(values: Mapping[str, str], set: Callable[[str, str], None]) -> None
         try:
             set(name, value)
         except SecretsError as error:
-            if len(values) == 1:
+            if len(values) == 1:  # the error says it all
                 raise
             problem = f"{done} of {len(values)} secrets are set, not {show(name)}: {error.message}"
             raise error.reworded(problem, error.hint) from None
@@ -2737,6 +2743,7 @@ def is_same(value: str, other: str | None) -> bool:
     """Return whether a value equals another one, in constant time; False if there is no other (None)."""
     import hmac
 
+    # Or else whoever can set a stage could find out the other value, character by character.
     return other is not None and hmac.compare_digest(value.encode(), other.encode())
 
 
@@ -2785,6 +2792,7 @@ class Policies:
         except NotFound:
             return {}
         where = f"the policy of {show(name)}"
+        # The version stands before the JSON, so that a later one may be written in another way.
         found = re.fullmatch("version ([0-9]{1,9})", first_line)
         version = int(found[1]) if found else None
         _check_version(version, where, f"rotate unschedule {shell_word(name)}, then schedule it again")
@@ -2855,6 +2863,7 @@ class Policies:
         """Lock the policies for a write, and drop what was read before."""
         folder = self._folder()
         path = self.path
+        # Sealed policies have another lock than their store, which takes its own for each write.
         if self._sealed is not None:
             path = os.path.join(folder, ".rotation")
         with FileLock(path):
@@ -3149,6 +3158,7 @@ class Dotenv:
         settings: dict[str, str] = {}
         for name in self.assigned:
             variable = variable_name(name)
+            # ${NAME} takes in lines above, which are sorted by now.
             used = self.referenced_variables(name)
             takes_in_secret = any(other in secrets for other in used)
             if name not in values:
@@ -3589,7 +3599,9 @@ class EnvironmentStore(Store):
         If `set` writes the file, raise BadName or Moved if that can't have this name.
         """
         what = f"the value of {show(variable)}"
+        # A password that looks like a reference would be followed when it is read.
         reject_reference(value, what, "use another store, such as --backend file")
+        # Setting the variable would raise an error that holds the value.
         if not is_encodable(value, sys.getfilesystemencoding()):
             raise BadValue(f"this locale can't encode {what}", hint="use UTF-8")
         if self._writes_file():
@@ -3777,6 +3789,7 @@ class EnvironmentStore(Store):
         configured = self._configured_file()
         if configured is not None or not self._folder:
             return configured or ""
+        # Messages show the short name while it is clear which .env that is.
         return ".env" if working_directory() == self._folder else os.path.join(self._folder, ".env")
 
     def holds_secret(self, name: str, value: str) -> bool:
@@ -4054,6 +4067,7 @@ def read_store_credential(variable: str, *, is_brief: bool = False) -> str:
     text = os.environ.get(variable, "")
     if text:
         return text
+    # A file that is named comes before a command.
     command = os.environ.get(variable + "_COMMAND", "")
     if command and not os.environ.get(variable + "_FILE"):
         with credential_lock(command):
@@ -4319,6 +4333,7 @@ def child_environment(value: str | None = None) -> dict[str, str]:
     """
     found = environment_now()
     folder = found.get("CREDENTIALS_DIRECTORY", "")
+    # A command gets the value on stdin, and might pass on or print its environment.
     try:
         has_credential = bool(folder) and any(map(is_store_credential, os.listdir(folder)))
     except OSError:  # it can't be listed, so there may be one
@@ -8395,6 +8410,7 @@ class VaultStore(Store):
         rotated.
         """
         path, field = _path_and_field(name)
+        # Read first: Vault answers the deletion of what isn't there with success.
         fields = self._find(path, min_kv=1).fields_or_error(name)
         if field and field not in fields:
             raise not_found_error(name, "Vault")
@@ -9038,7 +9054,7 @@ def _path_and_field(name: str) -> tuple[str, str]:
     Without '#', the field is `value`.
     """
     if not isinstance(name, str):
-        check_name(name)  # which says so
+        check_name(name)  # which raises the error
     path, mark, field = name.partition("#")
     if mark and (not path or path != path.strip("/ ") or not _is_field(field)):
         raise BadName(f"bad name {show(name)}", hint="use path#field, such as app/db#password")
@@ -9217,7 +9233,8 @@ class SecretsManager:
             text, is_followed = self.text_of(store, stored)
         except NotFound as error:
             return error
-        if not is_followed:  # nearly always
+        # Nearly always: then nothing is copied into a snapshot.
+        if not is_followed:
             report_secret(store, stored, text, text)
             return text
         snapshot = Snapshot(self)
@@ -9285,6 +9302,7 @@ class SecretsManager:
         names a file.
         """
         store = self.store(backend)
+        # Setting a name would leave the secret that a reference there leads to as it is.
         check_settable(store, name)
         store.set_unless_pending({name: value})
 
@@ -9695,6 +9713,7 @@ class SecretConfig:
         found = self._get(_key_path(key), use_secret)
         if found is not ABSENT:
             return found
+        # The store comes last: it may have to ask for a password, or a server.
         return self._manager.get_secret(key, default, backend=self._backend) if use_secret else default
 
     def set(self, key: str, value: Any, *, use_secret: bool = False) -> None:
@@ -9887,6 +9906,7 @@ class SecretConfig:
             else:
                 source = dotenv.plaintext_file()
                 text = dotenv.get_stored(variable)
+            # References in a mounted file aren't followed: it holds the value itself.
             is_file = source == credential_path(variable)
             is_reference = not is_file and looks_like_reference(text)
             if not is_reference:
@@ -9950,6 +9970,7 @@ class SecretConfig:
             del parent[name]
         else:
             parent[name] = value
+        # As the file is indented; an empty object doesn't show that.
         indent = "  "
         if before.strip("\ufeff \t\r\n") != "{}":
             first = re.match(r'\ufeff?\s*\{\s*\n([ \t]*)"', before)
@@ -9957,6 +9978,7 @@ class SecretConfig:
         line_end = "\r\n" if "\r\n" in before else "\n"
         text = dump_json(tree, self.path, indent).replace("\n", line_end) + before[len(before.rstrip()) :]
         parse_json(text, self.path)  # never write what can't be read again
+        # After the change, so that a number which is replaced or removed doesn't count.
         if _changes_a_number(tree):
             problem = f"{self.path} has a number that would be written in another way"
             raise BadValue(problem, hint="put it into quotes, or edit the file by hand")
@@ -10121,6 +10143,7 @@ def parse_import(
             problems = found.dotenv.odd_lines()
         for problem in problems:
             raise problem
+        # What the file says counts, whatever variables this process has.
         secrets, settings = found.dotenv.split(os.environ, override=True)
     if with_settings:
         secrets.update(settings)
@@ -10160,6 +10183,7 @@ def import_secrets(store: Store, values: Mapping[str, str], where: str, *, repla
     new = {name: value for name, value in values.items() if held.get(name) != store.as_stored(name, value)}
     if new:
         store.set_unless_pending(new, replace=replace)
+    # Read back before the file loses them.
     held = store.own_values(values)
     for name, value in values.items():
         if held.get(name) != store.as_stored(name, value):
@@ -10203,6 +10227,7 @@ def take_out_secrets(path: str, data: bytes, found: Import, store: Store, backen
     if not (found.secrets or (names and found.replacement is Replacement.COMMENT)):
         return 0
     with disk_errors(f"write {path}"), FileLock(path):
+        # The lock holds back this tool only; an editor may have written the file since it was read.
         if read_file(path) != data:
             raise Conflict(f"{path} is unchanged: something else wrote it meanwhile", hint="import it again")
         if found.replacement is Replacement.REFERENCE:
@@ -12204,6 +12229,7 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
             for variable, text in _composed_texts(store, snapshot, variables, variables).items():
                 environment[variable] = Resolver(snapshot).text(text, store, variable, may_be_secret=True)
         secrets = {variable: {text} for variable, text in environment.items()}
+    # First, since another thread may log a variable as soon as it is set.
     for listener in secret_listeners:
         for value in chain.from_iterable(secrets.values()):
             listener(value)
@@ -12265,6 +12291,7 @@ def environment_with_secrets(
     for row in rows:
         text = row.text
         if row.secret or references_in(text):
+            # One for each row, so that its values are those of this variable.
             resolver = Resolver(snapshot, missing)
             if row.secret:
                 text = resolver.secret(store, row.secret)
@@ -12328,6 +12355,7 @@ def _rows(store: Store, names: Sequence[str], snapshot: Snapshot) -> list[_Row]:
 def _check_encodable(environment: Mapping[str, str]) -> None:
     """Raise BadValue for a text that no variable can hold: with NUL, or in letters that the locale lacks."""
     for variable, text in environment.items():
+        # Python's own errors come when the command starts, and one of them holds the text.
         with suppress(UnicodeEncodeError):
             if b"\0" not in os.fsencode(text):
                 continue
@@ -12395,6 +12423,7 @@ def values_to_mask(resolver: Resolver) -> set[str]:
     Keys that are too short to mask are left out; of the values, a masker decides that.
     """
     values = set(resolver.values)
+    # A program may still have a previous value, or have a pending one already.
     for store, name in resolver.sources:
         values.update(resolver.snapshot.stages(store, name).values(), filter(maskable, store.credentials()))
     return values
