@@ -10294,7 +10294,8 @@ def escape_single_quotes(value: str) -> str:
 
 _Write = Callable[[str], str]  # makes the text to write from a value, or raises _CannotWrite
 _Stretches = Iterator[tuple[int, int, _Write]]  # start, end, and how to write a value in between
-
+# Stands for each reference while a text is taken apart: half of a surrogate pair, which no decoded text has.
+_MARK = "\ud800"
 
 # Where a value can't be written: what is said of the place, and how to go on. A format's own name is for any
 # place that its function doesn't yield.
@@ -10328,14 +10329,14 @@ class _CannotWrite(Exception):
 
 
 class _Escape(NamedTuple):
-    """How values are escaped in a format; a character, `mark`, stands for each reference in a text.
+    """How values are escaped in a format, in a text that has _MARK in place of each reference.
 
     To add a format, add a row to ESCAPES, and templates to the tests that a parser of the format reads.
     """
 
     endings: str  # of the names of its templates
-    stretches: Callable[[str, str], _Stretches]  # of a text, from it and the mark
-    prepare: Callable[[str, str], str] = lambda text, mark: text  # puts quotes where the text needs them
+    stretches: Callable[[str], _Stretches]  # of a text
+    prepare: Callable[[str], str] = str  # puts quotes where a text needs them
 
 
 def escape_of(path: str) -> str:
@@ -10354,26 +10355,20 @@ def fill_template(text: str, escape: str, where: str, resolve: _Write) -> str:
     `escape` is what `escape_of` returns, and `where` names the template in errors. Raises BadValue, without
     the value, for one that can't be written where its reference stands.
     """
-    # A mark of one character stands for each reference while quotes are looked for.
-    mark = next((character for character in map(chr, range(0xE000, 0xF900)) if character not in text), "")
-    if not mark:
-        raise BadValue(f"{where} has each of the characters U+E000 to U+F8FF", hint="leave one of them out")
     references: list[re.Match[str]] = []
 
     def put_mark(match: re.Match[str]) -> str:
         if match[0].startswith("$$"):
             return match[0][1:]
         references.append(match)
-        return mark
+        return _MARK
 
     how = ESCAPES.get(escape, _UNKNOWN)
-    marked = how.prepare(re.sub(EMBEDDED_REFERENCE, put_mark, text), mark)
+    marked = how.prepare(re.sub(EMBEDDED_REFERENCE, put_mark, text))
     values: dict[str, str] = {}
-    before, *after = marked.split(mark)
+    before, *after = marked.split(_MARK)
     pieces = [before]
-    for reference, write, piece in zip(
-        references, _writes(how.stretches(marked, mark), marked, mark, escape), after
-    ):
+    for reference, write, piece in zip(references, _writes(how.stretches(marked), marked, escape), after):
         name = reference[0]
         if name not in values:
             values[name] = resolve(name)
@@ -10389,15 +10384,15 @@ def fill_template(text: str, escape: str, where: str, resolve: _Write) -> str:
     return "".join(pieces)
 
 
-def _writes(stretches: _Stretches, text: str, mark: str, escape: str) -> Iterator[_Write]:
+def _writes(stretches: _Stretches, text: str, escape: str) -> Iterator[_Write]:
     """Yield for each mark how to write what it stands for: nothing outside the stretches."""
     elsewhere = _refuse(escape)
     at = 0
     for start, end, write in stretches:
-        yield from [elsewhere] * text.count(mark, at, start)
-        yield from [write] * text.count(mark, start, end)
+        yield from [elsewhere] * text.count(_MARK, at, start)
+        yield from [write] * text.count(_MARK, start, end)
         at = end
-    yield from [elsewhere] * text.count(mark, at)
+    yield from [elsewhere] * text.count(_MARK, at)
 
 
 # --- how to write a value ---
@@ -10472,7 +10467,7 @@ def _escape_properties(value: str) -> str:
 
 # --- JSON, TOML, XML and properties ---
 
-# The groups of these expressions say how values are written: they are keys of _WRITES. @ is the mark, and
+# The groups of these expressions say how values are written: they are keys of _WRITES. @ is _MARK, and
 # `alone` one that stands alone. What has no group, such as a comment, is skipped. A string with
 # a mark after a backslash isn't matched: the backslash would escape the value's first character.
 _JSON_PARTS = (
@@ -10511,14 +10506,14 @@ _WRITES: dict[str, _Write] = {
 }
 
 
-def _stretches_of(pattern: str, text: str, mark: str) -> _Stretches:
+def _stretches_of(pattern: str, text: str) -> _Stretches:
     """Yield each match of an expression that has a group, with the way to write that the group names."""
-    for match in re.finditer(pattern.replace("@", mark), text):
+    for match in re.finditer(pattern.replace("@", _MARK), text):
         if match.lastgroup:
             yield (*match.span(), _in_quotes(match[0], _WRITES[match.lastgroup]))
 
 
-def _in_xml(text: str, mark: str) -> _Stretches:
+def _in_xml(text: str) -> _Stretches:
     """Yield text, and what is in the quotes of attributes."""
     for match in re.finditer(_XML_PARTS, text):
         if match.lastgroup == "text":
@@ -10560,7 +10555,7 @@ class _Part(NamedTuple):
     is_alone: bool  # it doesn't continue a scalar, or go on in the next line
 
 
-def _in_yaml(text: str, mark: str) -> _Stretches:
+def _in_yaml(text: str) -> _Stretches:
     """Yield the parts of a YAML text that have marks, as far as `_parts_of_yaml` goes.
 
     Values are written into double quotes of one line, in which plain scalars of one line are by now, and into
@@ -10568,17 +10563,17 @@ def _in_yaml(text: str, mark: str) -> _Stretches:
     """
     for part in _parts_of_yaml(text):
         content = text[part.start : part.end]
-        if mark not in content:
+        if _MARK not in content:
             continue
         write = _refuse("yaml")
         if part.kind == "block":
-            write = _write_in_block(content, part.indent, mark)
-        elif part.kind == "double" and "\n" not in content and f"\\{mark}" not in content:
+            write = _write_in_block(content, part.indent)
+        elif part.kind == "double" and "\n" not in content and f"\\{_MARK}" not in content:
             write = _escape_json
         yield part.start, part.end, write
 
 
-def _quote_plain_scalars(text: str, mark: str) -> str:
+def _quote_plain_scalars(text: str) -> str:
     """Return a YAML text with double quotes around plain scalars of one line that have marks.
 
     Of `a: x ${secret:b}`, it is `a: "x ${secret:b}"`.
@@ -10587,7 +10582,7 @@ def _quote_plain_scalars(text: str, mark: str) -> str:
     end = 0
     for part in _parts_of_yaml(text):
         scalar = text[part.start : part.end].rstrip()
-        if part.kind == "plain" and part.is_alone and mark in scalar:
+        if part.kind == "plain" and part.is_alone and _MARK in scalar:
             pieces += [text[end : part.start], _quote_json(scalar)]
             end = part.start + len(scalar)
     return "".join([*pieces, text[end:]])
@@ -10622,10 +10617,15 @@ def _parts_of_yaml(text: str) -> Iterator[_Part]:
 
 
 def _end_of_plain(text: str, start: int, end: int) -> int:
-    """Return where a plain scalar ends whose first line ends at `end`; lines indented further are its."""
+    """Return where a plain scalar ends whose first line ends at `end`.
+
+    It goes on in lines that are indented further than its parent. If it begins its line, the parent is
+    unknown, so any line is its that has no key and no item, and isn't of another template language.
+    """
     indent = _column_of_parent(text, start) + 1
     marker = r"(?:---|\.\.\.)(?:\s|\Z)"  # of a document
-    goes_on = re.compile(rf"(?:[ \t]*\n)+(?!{marker}) {{{indent},}}[^\s#].*")
+    other = r"[-?]\s|.*:(?:\s|\Z)|[{<]"
+    goes_on = re.compile(rf"(?:[ \t]*\n)+(?!{marker})(?: {{{indent},}}| *(?!{other}))[^\s#].*")
     while more := goes_on.match(text, end):
         end = more.end()
     return end
@@ -10651,13 +10651,13 @@ def _column_of_parent(text: str, at: int) -> int:
 _UNPRINTABLE = r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|[\u2028\u2029]"
 
 
-def _write_in_block(block: str, indent: int, mark: str) -> _Write:
+def _write_in_block(block: str, indent: int) -> _Write:
     """Return how to write values in a block scalar, whose lines are indented (YAML 1.2.2, 8.1)."""
     header, _, body = block.partition("\n")
-    if mark in header or re.search("[>1-9]", header):  # of several lines, > makes one
+    if _MARK in header or re.search("[>1-9]", header):  # of several lines, > makes one
         return _refuse("yaml block")
     refused = rf"(?!\n)(?:{_UNPRINTABLE})|\A\s|\A\Z"
-    if body.rstrip().endswith(mark):
+    if body.rstrip().endswith(_MARK):
         refused += r"|\n\Z" if header[1:2] == "-" else r"|\n\n\Z"  # which the block's end drops
     return _unless(refused, "yaml block", lambda value: value.replace("\n", "\n" + " " * indent))
 
@@ -10683,10 +10683,10 @@ _SHELL_PART = rf"""(?x)
 """
 
 
-def _in_shell(text: str, mark: str) -> _Stretches:
+def _in_shell(text: str) -> _Stretches:
     """Yield strings in double quotes and words that stand alone, up to what this function may misread."""
     # In the expression, \@ is a variable.
-    parts = re.compile(re.sub(r"(?<!\\)@", mark, _SHELL_PART))
+    parts = re.compile(re.sub(r"(?<!\\)@", _MARK, _SHELL_PART))
     at = 0
     while part := parts.match(text, at):
         if part.lastgroup:
