@@ -10728,11 +10728,12 @@ _WORD_BYTES = 4  # bytes that are looked up at once
 _NOT_BARE = b"\\\r\n"  # what bare text leaves out
 _MAX_BACKSLASHES = 64  # that are counted before a value; an even number
 _SAMPLED_BYTES = 4096  # bytes by which is judged whether data is full of backslashes
-_BLOCK = 128  # words that are looked up in one step
+_BLOCK = 64  # words that are looked up in one step
 _MAX_GAP = 32  # bytes from one lookup to the next
 _MAX_WORDS = 100_000  # table entries: beyond this, the gap shrinks
 _SEARCH = 0.0045  # lookups for each byte that take as long as to search for one text
-_MAX_SEARCHED = 24  # bytes of a text that are searched for
+_ALIKE = 24  # bytes with which several texts begin, and which are searched for once
+_MAX_SEARCHED = 40  # bytes of any other text that are searched for: more are found faster
 _MAX_ENCODED = 1 << 17  # characters, what a variable can hold: encodings take many times a value's memory
 _MAX_LINES = 10_000  # of one value; of more, none is masked on its own
 _MAX_ENCODED_LINES = 200
@@ -11151,9 +11152,12 @@ class _Index:
         sets = frozenset(self._offsets), frozenset([*self._offsets])
         self._words = max(sets, key=lambda words: sys.getsizeof(words, 0))  # PyPy knows no sizes
         self._block = f"{_WORD_BYTES}s{self._gap - _WORD_BYTES}x" * _BLOCK  # a format of struct
-        self._searched: dict[bytes, list[bytes]] = {}  # the others, by their first bytes
-        for text in set(texts).difference(indexed):
-            self._searched.setdefault(text[:_MAX_SEARCHED], []).append(text)
+        self._searched: dict[bytes, list[bytes]] = {}  # the others, by what is searched for
+        others = sorted(set(texts).difference(indexed))
+        for _, alike in itertools.groupby(others, lambda text: text[:_ALIKE]):
+            group = [*alike]
+            size = _ALIKE if len(group) > 1 else _MAX_SEARCHED
+            self._searched[group[0][:size]] = group
         # What begins earlier than this before the end of the data is found even if it is cut off: a longer
         # text has a word there that is looked up.
         self.reach = max([_WORD_BYTES, *map(len, self._searched)])
@@ -11203,7 +11207,7 @@ def _best_gap(texts: Collection[bytes]) -> int:
 
     sizes = sorted(map(len, texts))
     widest = max(sizes, default=_WORD_BYTES)
-    costs = {widest: _SEARCH * len({text[:_MAX_SEARCHED] for text in texts})}
+    costs = {widest: _SEARCH * len({text[:_ALIKE] for text in texts})}
     for gap in range(_WORD_BYTES, min(_MAX_GAP, widest - _WORD_BYTES + 1) + 1):
         if gap == _WORD_BYTES or gap * len(sizes) <= _MAX_WORDS:
             costs[gap] = 1 / gap + _SEARCH * bisect.bisect(sizes, gap + _WORD_BYTES - 2)
@@ -11254,7 +11258,7 @@ _NUMERIC = (  # the first alternative is a surrogate pair, of UTF-16
 )
 _ESCAPE_WITH_BACKSLASH = rf"\\(?:{_NUMERIC}|[^\r\n])"
 _ANY_ESCAPE = rf"{_ESCAPE_WITH_BACKSLASH}|&(?:{_ENTITY});|%{_HEX}{{2}}"
-_USUAL_ENTITY = b"|".join(escape[1:] for escapes in _MARKUP.values() for escape in escapes).decode()
+_USUAL = [*chain.from_iterable(_MARKUP.values())]
 
 
 def _decode_backslash(escape: bytes) -> bytes:
@@ -11308,7 +11312,7 @@ _STYLES = {
     b"&": _Style(
         lru_cache(4096)(_decode_entity),
         escape=lazily(f"&(?:{_ENTITY});".encode()),
-        rare=f"(?!{_USUAL_ENTITY})(?:{_ENTITY});",
+        rare=f"(?!{'|'.join(escape[1:].decode() for escape in _USUAL)})(?:{_ENTITY});",
         rare_ascii=f"#(?!3[49];|039;|x27;)(?:0{{0,5}}1?[0-9]?[0-9]|[xX]0{{0,5}}[0-7]?{_HEX});|{_ASCII_NAMES}",
     ),
     b"%": _Style(
@@ -11379,16 +11383,17 @@ class _EscapeSearch:
         self._pairs = {text[at : at + 2] for text in bare.union(texts) for at in range(len(text))}
         self._bytes = {pair[:1] for pair in self._pairs}
         is_ascii = all(text.isascii() for text in texts)
-        # For what may belong to a value, by the first byte. A group is what follows a rare escape: another
-        # one, a byte, or nothing.
+        # For what may belong to a value, by the first byte. Their group is what follows: another escape, a
+        # byte, or nothing.
         self._expressions: dict[bytes, bytes] = {}
         for sign, style in _STYLES.items():
             rare = style.rare_ascii if is_ascii else style.rare
-            ways = [rf"(?:{rare})(?=({_ANY_ESCAPE}|[\s\S]?))".encode()]
+            ways = [rare.encode()]
             if sign == b"&":
                 doubled = b"|".join([*_usual_beside(bare, b"&amp;"), *ways])
                 ways = [*_usual_beside(bare, b"&"), *ways, b"amp;(?:%s)" % doubled]
-            self._expressions[sign] = b"%s(?:%s)" % (re.escape(sign), b"|".join(ways))
+            following = rf"(?=({_ANY_ESCAPE}|[\s\S]?))".encode()
+            self._expressions[sign] = b"%s(?:%s)%s" % (re.escape(sign), b"|".join(ways), following)
 
     def decoded_parts(self, bare: _Bare, more_follows: bool) -> Iterator[_Layer]:
         """Yield the text around escapes that may belong to a value, decoded in several ways."""
@@ -11417,7 +11422,7 @@ class _EscapeSearch:
             return
         is_of_interest = lru_cache(_MAX_JUDGED)(self._is_of_interest)  # of many escapes, few are different
         for match in re.finditer(self._expressions[sign], data):
-            if not match.lastindex or is_of_interest(match[0], match[match.lastindex]):
+            if is_of_interest(match[0], match[1]):
                 yield match
 
     def _is_of_interest(self, escape: bytes, following: bytes) -> bool:
@@ -11425,7 +11430,10 @@ class _EscapeSearch:
 
         Also if it stands for the beginning of another escape, as &amp;#60; does.
         """
-        last = _STYLES[escape[:1]].decode(escape.replace(b"&amp;", b"&"))[-1:]
+        escape = escape.replace(b"&amp;", b"&")
+        if escape in _USUAL:  # what is beside it has been compared
+            return True
+        last = _STYLES[escape[:1]].decode(escape)[-1:]
         if last in _STYLES or last in self._pairs:
             return True
         if not following or following[0] in _NOT_BARE:
@@ -12442,7 +12450,7 @@ def values_to_mask(resolver: Resolver) -> set[str]:
 
 _FORWARDED = "SIGHUP SIGINT SIGQUIT SIGTERM SIGUSR1 SIGUSR2 SIGALRM SIGWINCH SIGCONT"
 _IS_PROGRAM = __name__ == "__main__" and os.name != "nt"  # else leave signals and terminal to our caller
-PIPE_BYTES = 1 << 16  # what a pipe holds
+_PIPE_BYTES = 1 << 16  # what a pipe holds
 _QUIET_SECONDS = 0.05  # of silence, after which a prompt may be shown
 # How long a finished command's outputs are read on if what it left running still has them: until this much
 # silence, and not longer than this in all.
@@ -12672,7 +12680,7 @@ class _Relay:
         if is_late:
             # What the command itself wrote is in the pipe, before anything that its children write now.
             patience = 0
-            if self._late_bytes >= PIPE_BYTES:
+            if self._late_bytes >= _PIPE_BYTES:
                 return False
         # On Windows, only a read can wait for a pipe.
         if os.name == "nt" or _is_ready(self.source, patience):
@@ -12680,7 +12688,7 @@ class _Relay:
                 time.sleep(_QUIET_SECONDS)
                 return not self._stop_when_quiet
             try:
-                data = os.read(self.source, PIPE_BYTES)
+                data = os.read(self.source, _PIPE_BYTES)
             except OSError:  # a terminal whose other side is gone
                 data = b""
             if is_late:
@@ -12772,7 +12780,7 @@ def _listen_for_signals() -> int:
 
 def _received(signals: int, seconds: float) -> bytes:
     """Return the numbers of the signals that have come, or that come within these seconds."""
-    return os.read(signals, PIPE_BYTES) if _is_ready(signals, seconds) else b""
+    return os.read(signals, _PIPE_BYTES) if _is_ready(signals, seconds) else b""
 
 
 def _wait_for(
@@ -12846,6 +12854,7 @@ def _handle_signal(
 
 _Redactable = Union[Backend, SecretsManager, Iterable[str]]  # where the values to mask come from
 _HIDDEN = MASK.decode()
+_READ_BYTES = 1 << 18  # of a file, at once
 _WITHHELD = "[withheld: it can't be searched for secrets]\n"  # in place of a report
 # UTF-16 and UTF-32 begin with a byte order mark, or with characters of ASCII that have NULs beside them.
 _WIDE_TEXT = lazily(rb"\xff\xfe|\xfe\xff|\0\0\xfe\xff|(?:[\t\r\n -~]\0{1,3}){4}|(?:\0{1,3}[\t\r\n -~]){4}")
@@ -13090,12 +13099,12 @@ class RedactingFilter:
         with the name for UTF-16 and UTF-32, where no value would be found.
         """
         masker = Masker(self._encodings)
-        data = read(PIPE_BYTES)
+        data = read(_READ_BYTES)
         if _WIDE_TEXT.match(data):
             raise BadValue(f"{name} is UTF-16 or UTF-32", hint="convert it to UTF-8 first, as iconv does")
         while data:
             yield masker.feed(data)
-            data = read(PIPE_BYTES)
+            data = read(_READ_BYTES)
         yield masker.feed(b"", is_end=True)
 
     def filter(self, record: Any) -> bool:

@@ -22721,10 +22721,10 @@ def test_redact_in_place_leaves_a_file_that_changes_meanwhile(tmp_path, reading)
 
 def test_redact_in_place_masks_a_value_wherever_it_is_in_a_long_file(tmp_path):
     log = tmp_path / "log"
-    for before in (0, ps.PIPE_BYTES - 5):
-        log.write_text("x" * before + SAFE + "y" * ps.PIPE_BYTES)
+    for before in (0, ps._READ_BYTES - 5):
+        log.write_text("x" * before + SAFE + "y" * ps._READ_BYTES)
         ps.redact_file(str(log), ps.RedactingFilter([SAFE]))
-        assert log.read_text() == "x" * before + "***" + "y" * ps.PIPE_BYTES
+        assert log.read_text() == "x" * before + "***" + "y" * ps._READ_BYTES
 
 
 def test_redact_in_place_writes_while_no_other_does(tmp_path):
