@@ -19665,18 +19665,20 @@ def _delete_secret(args: Namespace, name: str) -> None:
 def _delete_with_metadata(store: VaultStore, name: str) -> None:
     """Delete a Vault secret with all versions, and the policies of all its fields.
 
-    Raise Conflict, and delete nothing, while a rotation of a field is unfinished or owes a revocation.
+    Raise BadName for the name of one field, and Conflict while a rotation of a field is unfinished or owes a
+    revocation.
     """
+    fields = store.name_of_fields(name)
+    path = fields.rstrip("#")
     policies = Policies(store)
-    path = name.partition("#")[0]
-    scheduled = [name for name in policies.names() if name.partition("#")[0] == path]
-    for name in scheduled:
-        policies.check_settled(name)
+    scheduled = [field for field in policies.names() if field.partition("#")[0] == path]
+    for field in scheduled:
+        policies.check_settled(field)
     with suppress(NotFound):  # its newest version may be deleted
-        store.check_not_pending(*store.expand(path + "#"))
+        store.check_not_pending(*store.expand(fields))
     store.delete_metadata(path)
-    for name in scheduled:
-        policies.delete(name)
+    for field in scheduled:
+        policies.delete(field)
 
 
 @_command(

@@ -4700,7 +4700,7 @@ def test_the_commands_that_delete_secrets_delete_their_policies(say, tmp_path, m
         assert (say("delete", "A_TOKEN"), ps.SecretRotation(backend).scheduled()) == ((0, ""), [])
 
 
-@pytest.mark.parametrize("name", ["app", "app#a"])
+@pytest.mark.parametrize("name", ["app", "app#"])
 def test_deleting_all_versions_of_a_vault_secret_deletes_the_policies_of_its_fields(name, say, monkeypatch):
     store = bao().store()
     monkeypatch.setitem(ps.STORES, "vault", lambda: copy.deepcopy(store))
@@ -4785,6 +4785,15 @@ def test_no_deletion_of_all_versions_takes_a_pending_value_along(say, monkeypatc
     store.delete("app#a__PENDING")
     store.delete("app#")
     assert say("delete", "app", "--metadata", "--backend", "vault") == (0, "")
+
+
+def test_all_versions_are_not_deleted_by_the_name_of_one_field(say, monkeypatch):
+    store = bao().store()
+    monkeypatch.setitem(ps.STORES, "vault", lambda: copy.deepcopy(store))
+    store.set_fields("app", {"a": OLD, "b": OLD})
+    refused = "'app#a' is one field; leave out the field: 'app'\n"
+    assert say("delete", "app#a", "--metadata", "--backend", "vault") == (2, refused)
+    assert store.get_fields("app") == {"a": OLD, "b": OLD}
 
 
 def test_policies_of_a_sealed_store_merge_in_git(repository, monkeypatch):
