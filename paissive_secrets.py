@@ -1980,9 +1980,10 @@ class FileLock:
         self._what = what
 
     def __enter__(self) -> FileLock:
-        """Lock, or raise Conflict as above.
+        """Lock, and remove the unfinished files of killed writers.
 
-        Raise Unavailable or Denied if there can't be a lock, Unsafe if others can write to its folder.
+        Without `wait`, raise Conflict if another has the lock. Raise Unavailable or Denied if there can't be
+        one, Unsafe if others can write to its folder.
         """
         self._folder = work_folder(self._path)
         self._file = os.path.join(self._folder, _LOCK_FILE)
@@ -3488,9 +3489,8 @@ class EnvironmentStore(Store):
     def __init__(self, dotenv: Optional[StrPath] = None) -> None:
         """Choose the file, "" for none; nothing is read yet."""
         self._dotenv = None if dotenv is None else os.fspath(dotenv)
-        self._folder = (
-            working_directory()
-        )  # of the default .env, also after the program has changed to another
+        # Of the default .env, also after the program has changed to another folder.
+        self._folder = working_directory()
         self._persists = False  # whether this is the view that writes the file
         # Variables that `set` and `delete` changed in this process; the persistent view, a copy, shares both.
         self._set_here: set[str] = set()  # listed even if they don't look secret
@@ -3869,7 +3869,7 @@ class EnvironmentStore(Store):
             raise Moved(problem, hint=hint, backend=backend)
 
     def _hint_if_missing(self) -> str:
-        """Return the hint for a missing secret: why a dotenv file isn't read or, if one is, "see: list"."""
+        """Return the hint for a missing secret: which dotenv file isn't read and why, or else "see: list"."""
         configured = self._configured_file()
         if configured == "":
             return "no .env is read, since the name of the file (PAISSIVE_ENV_FILE) is empty"
@@ -6127,7 +6127,8 @@ def _configured_log_n() -> int:
 def new_passphrase(password: str) -> Passphrase:
     """Return a new master password to seal with; warn of a short one.
 
-    Raise BadValue if it is empty, isn't valid Unicode, or has several lines.
+    Raise BadValue if it is empty, isn't valid Unicode, or has several lines, or if PAISSIVE_SCRYPT_LOG_N is
+    out of range.
     """
     log_n = _configured_log_n()
     if re.search("[\r\n]", password):  # no prompt takes it, neither ours nor the age tool's
@@ -8477,7 +8478,11 @@ class VaultStore(Store):
         return (name for name, _ in self._named_values(paths))
 
     def versions(self, name: str) -> list[SecretVersion]:
-        """Return the versions of a whole secret, oldest first, or NotFound."""
+        """Return the versions of a whole secret, oldest first.
+
+        Deleted and destroyed ones are among them. NotFound if there are
+        none; BadValue in KV 1, which keeps none.
+        """
         response = self._call("read", self._versioned(name).at("metadata"), ok=[404])
         found = child_object(response.data, "versions")
         numbers = sorted(int(key) for key in found if re.fullmatch("[0-9]{1,15}", key))
@@ -8773,6 +8778,7 @@ class VaultStore(Store):
                 _check_not_pending(path, old, fields)
             with suppress(_Overtaken):
                 return self._write_over(secret, fields, change.patch)
+            # At random, up to a tenth of a second, so that two writers don't meet again and again.
             time.sleep(os.urandom(1)[0] / 255 * min(attempt, 20) / 200)
         raise Conflict(f"others keep writing {show(path)}", hint="try again")
 
@@ -10224,6 +10230,7 @@ def take_out_secrets(path: str, data: bytes, found: Import, store: Store, backen
     names = {*found.secrets, *store.get_all(same)}
     for name in names & found.references.keys():
         del found.references[name]
+    # References that are there already needn't be written again.
     if not (found.secrets or (names and found.replacement is Replacement.COMMENT)):
         return 0
     with disk_errors(f"write {path}"), FileLock(path):
