@@ -3860,7 +3860,7 @@ class EnvironmentStore(Store):
         return {variable_name(name): backend for name, backend in self._load().moved().items()}
 
     def _check_not_moved(self, name: str, moved: Mapping[str, str]) -> None:
-        """Raise Moved if the secret of this name, or the one whose stage it names, is in `moved`."""
+        """Raise Moved if the secret that has this name, or this stage, is in `moved`: {variable: backend}."""
         secret = variable_name(base_of_stage(name) or name)
         backend = moved.get(secret)
         if backend:
@@ -5366,7 +5366,9 @@ class SealedFolder:
     def keys_of(self, identity: Identity) -> Keys:
         """Return this identity as Keys, with the content of previous.age if that is sealed to it.
 
-        It is then the new identity of an unfinished rekey. Raise Corrupt if previous.age is damaged.
+        It is then the new identity of an unfinished rekey. Raise Corrupt if previous.age is damaged, BadName
+        or BadValue if it opens and isn't what `seal_previous` makes, Denied or Unavailable if it can't be
+        read.
         """
         path = self.previous_file
         # WrongKey: this is the old identity of a rekey that was killed before it gave out the new one.
@@ -7193,7 +7195,7 @@ class Transport:
         with self.lock:
             self.closed = True
             self._max_idle = 0
-            self._idle = {}
+            self._idle = {}  # dropped connections close
             connected = [connection.sock for connection in self._busy if connection.sock]
         for sock in connected:
             with suppress(OSError):
@@ -8785,7 +8787,8 @@ class VaultStore(Store):
     def _write_over(self, secret: _Secret, fields: Json, patch: Json | None) -> int:
         """Write these fields over the version of a secret that was read: by deleting it, a PATCH or a POST.
 
-        Return the new version, 0 in KV 1 or for a secret that is deleted; raise as the table above says.
+        Return the new version, 0 in KV 1 or for a secret that is deleted. Raise _Overtaken if another version
+        is the newest by now: see the table above that class.
         """
         place = secret.place
         old = secret.fields or {}
@@ -8829,7 +8832,8 @@ class VaultStore(Store):
     def _version_after(self, response: Exchange, place: _Path, fields: Json, cas: int | None) -> int:
         """Return the version of these fields after a request to write them, over the version `cas` if any.
 
-        Raise as the table above says.
+        If it may have been carried out without an answer, look at the next version. Raise _Overtaken if the
+        fields weren't written, and Unavailable if that can't be known: see the table above that class.
         """
         if response.outcome == DONE:
             version = int(json_number(response.data.get("version")))
@@ -11987,7 +11991,7 @@ class _Rotation:
         return pending
 
     def check_finished(self) -> None:
-        """Raise Conflict in the state "unfinished" of the table above.
+        """Raise Conflict if there is a pending value, unless it is current and only has yet to be deleted.
 
         Another rotation would displace a value that may be in use.
         """
