@@ -6036,7 +6036,10 @@ class Opener:
         return WrongKey(problem, hint=f"{hint}; if it was the store's, use what `identity` prints now")
 
     def configured_identities(self) -> tuple[Identity, ...]:
-        """Return the identities in PAISSIVE_IDENTITY, members' or the store's own; () if it isn't set."""
+        """Return the identities in PAISSIVE_IDENTITY, members' or the store's own; () if it isn't set.
+
+        Raise BadValue if there is anything else in it, and what `read_store_credential` raises.
+        """
         text = read_store_credential("PAISSIVE_IDENTITY")
         if not text:
             return ()
@@ -7275,14 +7278,16 @@ class Exchange:
         self.data = child_object(self.body, "data")
 
     def _compare_states(self) -> None:
-        """Note the state that a response names as the newest; turn a read of an older state into a 412."""
-        is_read = self.request.method == "GET"
+        """Note the state that a response names as the newest; turn a read of an older state into a 412.
+
+        That status stands for a node which lags behind: the read is tried again.
+        """
         index = self.headers.get("X-Vault-Index", "")
         if index:
             with self.transport.lock:
                 if not _is_older(index, self.transport.newest):
                     self.transport.newest = index
-        if is_read and self.request.idempotent and _is_older(index, self._known):
+        if self.request.method == "GET" and self.request.idempotent and _is_older(index, self._known):
             self.status = 412  # this node was active, and doesn't know yet that it isn't now
 
     def new_request(self, url: str) -> Any:
@@ -7478,7 +7483,7 @@ class _Receiver(io.RawIOBase):
         self._sock.settimeout(_time_left(self._deadline))
         size: int = self._sock.recv_into(buffer)
         self._budget -= size
-        if self._budget < 0:
+        if self._budget < 0:  # nobody has to hold what a hostile server sends
             raise not_vault_error(_TOO_LARGE)
         if not size and not self.may_end:
             raise ConnectionResetError  # http.client takes a head that is cut off for a whole one
@@ -7794,10 +7799,10 @@ class Lease:
         Half of the lease or less means that it is gone, or nears its maximum.
         """
         longer = json_number(about.get("lease_duration"))
-        renewed = longer > self.seconds / 2
-        if renewed:
-            self.start(longer)
-        return renewed
+        if longer <= self.seconds / 2:
+            return False
+        self.start(longer)
+        return True
 
 
 def lease_seconds(about: Json) -> float:
@@ -8026,8 +8031,9 @@ class Session:
     def _renew_token(self, token: str) -> None:
         """Renew the token; if that fails or grants too little, log in again.
 
-        Without a login, use a token that Vault won't renew until it ends; raise Denied if it could be renewed
-        before. After any other failure, raise an error and try again in a while. The lock is held.
+        Without a login, a refusal, or a grant that is too short, is final: the token is used until it ends.
+        Only a refusal for a token that could be renewed before is raised, as Denied. After any other failure,
+        raise an error and try again in a while. The lock is held.
         """
         self._lease.put_off()
         path = "auth/token/renew-self"
@@ -9986,7 +9992,8 @@ class SecretConfig:
             first = re.match(r'\ufeff?\s*\{\s*\n([ \t]*)"', before)
             indent = first[1] if first else ""
         line_end = "\r\n" if "\r\n" in before else "\n"
-        text = dump_json(tree, self.path, indent).replace("\n", line_end) + before[len(before.rstrip()) :]
+        rest = before[len(before.rstrip()) :]  # line ends behind the object
+        text = dump_json(tree, self.path, indent).replace("\n", line_end) + rest
         parse_json(text, self.path)  # never write what can't be read again
         # After the change, so that a number which is replaced or removed doesn't count.
         if _changes_a_number(tree):
