@@ -1392,6 +1392,14 @@ def test_literals_that_are_not_joined_are_no_token():
         assert found(f'x("{value[:4]}{between}{value[4:]}")', "a.py") == [], between
 
 
+def test_the_random_part_of_a_token_may_resemble_what_is_no_secret():
+    public = "gAAAAA{W14} MIIBIjANBgkq{W8} pk_live_{W12} AAAAC3NzaC1{W9} 0x02{h16} crwdns{d14}"
+    for body in (*public.split(), base64_of("https://a.test/")):
+        assert reported(ps.make_samples("gl" + f"pat-{body}")) == ["gitlab-token"], body
+    for body in ("FAKEKEY{W13}", "xxxxxxxxxxx{W9}"):
+        assert reported(ps.make_samples("gl" + f"pat-{body}")) == [], body
+
+
 def test_what_must_be_mixed_is_so_in_the_token_itself():
     assert found("0017_migrate_fulltext_query_field_prefixes :: Foo", "a.txt") == []
     assert found(f"live_{ps.make_samples('{a30}')} A", "a.txt") == []
@@ -18306,27 +18314,29 @@ def test_a_quoted_value_of_a_dotenv_template_that_spans_lines_stays_one(begin, q
     assert package("dotenv").dotenv_values(stream=written) == {"A": "begin\nKEY=plain\nend", "B": "plain"}
 
 
-HINTED = [  # a format, a template where a value is refused, and one that does what its hint says
-    ("json", '{"a": "\\@"}', '{"a": "@"}'),
-    ("json", "[x@]", '["x@"]'),
-    ("toml", "a = '@'", 'a = "@"'),
-    ("yaml", "a: b # @", 'a: "@"'),
-    ("yaml", 'a: "x\n  @"', 'a: "x @"'),
-    ("yaml", 'a: "\\@"', 'a: "@"'),
-    ("yaml", "a: '@'", 'a: "@"'),
-    ("yaml", "a: >\n  @", 'a: "@"'),
-    ("xml", "<a><!-- @ --></a>", "<a>@</a>"),
-    ("properties", "a=\\@", "a=@"),
-    ("shell", "A='@'", 'A="@"'),
-    ("shell", "cat <<E\n@\nE", 'A="@"\ncat <<E\n$A\nE'),
-    ("unknown", "a = @", None),
+HINTED = [  # a format, a template where a value is refused, where that is, and what does as its hint says
+    ("json", '{"a": "\\@"}', "in this place", '{"a": "@"}'),
+    ("json", "[x@]", "in this place", '["x@"]'),
+    ("toml", "a = '@'", "in this place", 'a = "@"'),
+    ("yaml", "a: b # @", "in this place", 'a: "@"'),
+    ("yaml", 'a: "x\n  @"', "in this place", 'a: "x @"'),
+    ("yaml", 'a: "\\@"', "in this place", 'a: "@"'),
+    ("yaml", "a: '@'", "in this place", 'a: "@"'),
+    ("yaml", "a: >\n  @", "in this block", 'a: "@"'),
+    ("xml", "<a><!-- @ --></a>", "in this place", "<a>@</a>"),
+    ("properties", "a=\\@", "after a backslash", "a=@"),
+    ("shell", "A='@'", "in this place", 'A="@"'),
+    ("shell", "cat <<E\n@\nE", "after what may be a here-document or open quotes", 'A="@"\ncat <<E\n$A\nE'),
+    ("unknown", "a = @", "with its quotes, backslashes, $ or line breaks", None),
 ]
 
 
-@pytest.mark.parametrize(("escape", "template", "hinted"), HINTED, ids=[f"{e} {t}" for e, t, _ in HINTED])
-def test_a_value_can_be_written_as_the_hint_says(escape, template, hinted):
+@pytest.mark.parametrize(
+    ("escape", "template", "where", "hinted"), HINTED, ids=[" ".join(r[:2]) for r in HINTED]
+)
+def test_a_value_can_be_written_as_the_hint_says(escape, template, where, hinted):
     value = 'it\'s "5" \u2028!'
-    assert "can't be written" in refusal(filled, template, escape, value)
+    assert f"can't be written {where}" in refusal(filled, template, escape, value)
     assert filled(*((hinted, escape) if hinted else (template, "none")), value)
 
 
@@ -23996,6 +24006,13 @@ def test_values_are_where_they_are_marked():
     assert marked_otherwise(WHERE_VALUES_ARE) == []
 
 
+def test_the_only_digit_of_a_bare_value_of_up_to_300_characters_may_be_anywhere():
+    letters = "xqzvkwjhbn" * 30
+    for before, at in itertools.product(("password ", "password: ", "password="), (1, 29, 150, 298)):
+        value = f"{letters[:at]}7{letters[at:298]}"
+        assert marked(f"the {before}{value}", "notes.txt") == f"the {before}«{value}»"
+
+
 def with_carriage_returns(table):
     """The rows of several lines, which end as they do on Windows, but for those that count their letters."""
     rows = [row for row in table.splitlines() if row.startswith("= ") or "¶" in row and "00}" not in row]
@@ -28480,6 +28497,17 @@ def test_a_token_without_a_checksum_is_none_with_a_wrong_one():
         assert [match.confidence for match in scanned(text)] == ["high"]
 
 
+def test_a_web_token_has_a_header_with_an_algorithm_and_a_signature_or_a_whole_payload():
+    header, payload = url_base64_of('{"alg":"HS256"}'), url_base64_of('{"sub": "1234", "name": "a"}')
+    other, signature = url_base64_of('{"typ":"JWT", "x": 1}'), ps.make_samples("{W43}")
+    whole = (f"{header}.{payload}", f"{header}.{payload}.", f"{header}.{payload[:-4]}.{signature}")
+    cut = (f"{header}.{payload[:-4]}", f"{header}.{payload[:-4]}.", f"{other}.{payload}.{signature}")
+    assert {text: "jwt" in found(f'x("{text}")') for text in (*whole, *cut)} == {
+        **dict.fromkeys(whole, True),
+        **dict.fromkeys(cut, False),
+    }
+
+
 def test_a_web_token_that_has_expired_says_so():
     header = base64_of('{"alg":"HS256"}').rstrip("=")
     for claims, why in (
@@ -30258,6 +30286,21 @@ def test_history_includes_amended_and_stashed_commits_merges_and_dangling_files(
     commits = {finding.path: finding.commit for finding in ps.audit(history=[])}
     assert set(commits) == {"amended.py", "merged.py", "reset.py", "stashed.py", blob}
     assert (commits["merged.py"], commits["reset.py"], commits[blob]) == (merge, reset, "")
+
+
+def test_the_history_of_revisions_has_nothing_that_they_do_not_reach(repository):
+    plant(repository, "clean.py")
+    first = new_commit(repository)
+    second = commit_leaks(repository, "second.py")
+    git(repository, "checkout", "-qb", "side", first)
+    commit_leaks(repository, "side.py")
+    git(repository, "tag", "-am", f"x = '{token(7)}'", "annotated")
+    leak(repository / "staged.py", 1)
+    git(repository, "add", "staged.py")
+    git(repository, "hash-object", "-w", str(leak(repository / "dangling.py", 2)))
+    (repository / "staged.py").unlink()
+    read = {revision: leaks(history=[revision]) for revision in (first, second, f"{first}..side", "side")}
+    assert read == {first: set(), second: {"second.py"}, f"{first}..side": {"side.py"}, "side": {"side.py"}}
 
 
 @pytest.mark.parametrize("how", ["in the reflog", "dangling"])
@@ -35345,6 +35388,22 @@ def test_no_option_is_suggested_that_is_like_another_only_by_its_dashes(say):
     program = os.path.basename(sys.argv[0])
     assert say("get", "A", "--show") == (2, f"unrecognized arguments; see: {program} get --help\n")
     assert say("get", "A", "--jsno") == (2, "unrecognized arguments; did you mean --json?\n")
+
+
+@pytest.mark.parametrize(
+    "call", ["get A {}", "{}", "get A --json={}", "get A --stage {}", "audit --exit-code {}"]
+)
+def test_no_line_of_a_misplaced_value_is_repeated(call, say):
+    status, said = say(*(word.format("p-w9\np-w9 p-w9\n") for word in call.split(" ")))
+    assert (status, "p-w9" in said) == (2, False)
+
+
+@pytest.mark.parametrize("options", [[], ["--all"], ["DB_"]])
+def test_programs_get_the_names_that_people_get_in_the_same_order(options, say):
+    names = "DB_KEY Z_TOKEN A_TOKEN DB_PASS B_TOKEN X_TOKEN C_TOKEN DB_HOST".split()
+    Path(".env").write_text("".join(f"{name}=v{name}\n" for name in names))
+    quoted, listed = say("list", "--json", *options)[1], say("list", *options)[1]
+    assert re.findall('"(.+)"', quoted) == sorted(re.findall("(?m)^[A-Z_]+$", listed)) != []
 
 
 def test_list_says_that_there_is_no_store(say, tmp_path):
