@@ -15629,7 +15629,7 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
 def _may_go_on(run: bytes, last: bytes) -> bool:
     """Return whether a run may be a later part of a token, by the sign before it.
 
-    After a dot, a shorter one is a member; words in one case are those of a path.
+    After a dot, a short one is a member of an object; words in lower case are those of a path.
     """
     if last == b".":
         return len(run) >= 32
@@ -17819,7 +17819,7 @@ class Audit:
             self.add_unreadable(folder, why)
         if self.options.known:
             yield from self._scan_messages(self.options.known, revisions)
-        # The first version with {(path, rule, value, whether it is silenced)}.
+        # By path, rule, value, and whether it is silenced: the first version that has such a match.
         first: dict[tuple[str, str, int, bool], Blob] = {}
         for blob, matches in self._scan_blobs(file_versions(folder, revisions)):
             new = []
