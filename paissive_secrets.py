@@ -15615,7 +15615,8 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
         if begins or is_joint or end - start in sized:
             span = _token_at(text, start, end - start)
         if not span and last in _QUOTES_OF_LITERALS:
-            span = _split_token(text, start) if begins or _is_joined(text, start) else None
+            if begins or _is_joined(text, start):
+                span = _split_token(text, start)
         elif not span and last in _BEFORE_PARTS and _may_go_on(text[start:end], last):
             span = _token_around(text, max(searched, start - _REACH_OF_PREFIX), start)
             searched = start
@@ -15752,7 +15753,9 @@ def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...])
         joined = b"".join(run[0].split())
         plain = decode64(joined[: len(joined) // 4 * 4])
         spans = list(find_spans(_NO_TEXT.split(plain, 1)[0], "", custom, encoded=False))
-        places = [begin + letter.start() for letter in re.finditer(rb"\S", run[0])] if spans else []
+        if not spans:
+            continue
+        places = [begin + letter.start() for letter in re.finditer(rb"\S", run[0])]
         yield from (_in_base64(span, places) for span in spans)
 
 
@@ -16148,7 +16151,7 @@ def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterabl
 
 
 def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
-    """Yield a member of `data`, which is encoded, or `stringData`, judged; for an encoded file, its secrets.
+    """Yield a member of `data`, which is encoded, or `stringData`, judged; for a file with secrets, these.
 
     Left out are what should be Base64 and isn't, certificates, less than 3 bytes, and binary data in which
     few bytes differ.
@@ -16178,7 +16181,9 @@ def _in_kube_file(name: str, plain: bytes) -> Iterable[Span]:
     """Return the spans in a member that is a file: JSON, or text of several lines; none for any other."""
     if _JSON_BEGIN.match(plain):  # .dockerconfigjson, for instance
         return find_spans(plain, f"{name}.json", encoded=False)
-    return find_spans(plain, name, encoded=False) if b"\n" in plain.strip() else ()
+    if b"\n" in plain.strip():
+        return find_spans(plain, name, encoded=False)
+    return ()
 
 
 # --- JSON ---
@@ -16833,9 +16838,8 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
     if not revisions:
         named = chain(named, _index_blobs(folder))
     for blob in named:
-        replaced = blob.replaces if revisions else ()
-        for oid in replaced:
-            if is_new((oid, blob.path), versions):
+        for oid in blob.replaces:
+            if revisions and is_new((oid, blob.path), versions):
                 yield Blob(oid, blob.path, is_older=True)
         if is_new((blob.oid, blob.path), versions):
             blobs.add(hash(blob.oid))
