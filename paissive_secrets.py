@@ -10358,7 +10358,10 @@ class _Escape(NamedTuple):
 
 
 def escape_of(path: str) -> str:
-    """Return how to escape values in a template of this name: a key of ESCAPES, or "unknown"."""
+    """Return how to escape values in a template of this name: a key of ESCAPES, or "unknown".
+
+    Endings that only say that it is a template don't count: app.json.in is JSON.
+    """
     name = re.sub(r"(?:\.(?:in|tmpl|tpl|template|example|sample|dist|j2))+\Z", "", path.lower())
     ending = re.split(r"[./]", name)[-1]
     for escape, how in ESCAPES.items():
@@ -10368,10 +10371,11 @@ def escape_of(path: str) -> str:
 
 
 def fill_template(text: str, escape: str, where: str, resolve: _Write) -> str:
-    """Return a template with values in place of its references; `resolve` gets each `${secret:…}` once.
+    """Return a template with values in place of its references, and `${secret:…}` in place of `$${secret:…}`.
 
+    `resolve` returns the value of a reference; it gets each `${secret:…}` once, and what it raises is raised.
     `escape` is what `escape_of` returns, and `where` names the template in errors. Raises BadValue, without
-    the value, for one that can't be written where its reference stands.
+    the value, for one that can't be written where its reference stands or, but for "none", isn't UTF-8.
     """
     references: list[re.Match[str]] = []
 
@@ -10403,7 +10407,7 @@ def fill_template(text: str, escape: str, where: str, resolve: _Write) -> str:
 
 
 def _writes(stretches: _Stretches, text: str, escape: str) -> Iterator[_Write]:
-    """Yield for each mark how to write what it stands for: nothing outside the stretches."""
+    """Yield for each mark how to write a value in its place; outside the stretches, any is refused."""
     elsewhere = _refuse(escape)
     at = 0
     for start, end, write in stretches:
@@ -10422,7 +10426,10 @@ def _refuse(place: str) -> _Write:
 
 
 def _unless(pattern: str, place: str, write: _Write = str) -> _Write:
-    """Return a way to write values in which the pattern isn't found; the place is a key of _REFUSALS."""
+    """Return a way to write values in which a pattern isn't found, and to refuse others by _CannotWrite.
+
+    The place is a key of _REFUSALS.
+    """
 
     def write_some(value: str) -> str:
         if re.search(pattern, value):
@@ -10433,7 +10440,10 @@ def _unless(pattern: str, place: str, write: _Write = str) -> _Write:
 
 
 def _in_quotes(text: str, escape: _Write) -> _Write:
-    r"""Return a way to write values into a string; into one with quotes, "{\"a\": …}", only plain values."""
+    r"""Return a way to write values into a string, which is here as the template has it.
+
+    If quotes are in it, as in "{\"a\": …}", values with quotes, backslashes or controls are refused.
+    """
     if '\\"' not in text:
         return escape
     return _unless(r'["\\\x00-\x1f]', "nested quotes", escape)
@@ -10456,14 +10466,14 @@ def _escape_json(value: str) -> str:
 
 
 def _escape_xml(value: str) -> str:
-    """Escape a value for text or an attribute (XML 1.0, 2.4 and 3.3.3)."""
+    """Escape a value for text or an attribute (XML 1.0, 2.4 and 3.3.3); refuse one that XML can't have."""
     if re.search(_NOT_IN_XML, value):
         raise _CannotWrite("xml character")
     return re.sub(r"""[&<>"'\t\n\r]""", lambda match: f"&#{ord(match[0])};", value)
 
 
 def _write_dotenv(value: str) -> str:
-    """Quote a value so that all readers of .env files read it alike."""
+    """Quote a value so that all readers of .env files read it alike; refuse one where that is impossible."""
     quoted, misreaders = quote_dotenv(value, DOTENV_READERS)
     if misreaders:
         raise _CannotWrite("env value")
@@ -10607,7 +10617,10 @@ def _quote_plain_scalars(text: str) -> str:
 
 
 def _parts_of_yaml(text: str) -> Iterator[_Part]:
-    """Yield the parts of a YAML text; stop before a | or > that begins no block whose end is known."""
+    """Yield the parts of a YAML text one after another, a plain scalar with all its lines.
+
+    Stop before a | or > that begins no block whose end is known.
+    """
     depth = 0  # of [] and {}
     at = 0
     last = ""  # the kind of the part before, spaces and comments aside
@@ -10637,8 +10650,8 @@ def _parts_of_yaml(text: str) -> Iterator[_Part]:
 def _end_of_plain(text: str, start: int, end: int) -> int:
     """Return where a plain scalar ends whose first line ends at `end`.
 
-    It goes on in lines that are indented further than its parent. If it begins its line, the parent is
-    unknown, so any line is its that has no key and no item, and isn't of another template language.
+    It goes on in lines that are indented further than its parent. As that may be in a line above, so does any
+    line that is neither a key nor an item, nor begins as those of template languages do.
     """
     indent = _column_of_parent(text, start) + 1
     marker = r"(?:---|\.\.\.)(?:\s|\Z)"  # of a document
@@ -10650,9 +10663,10 @@ def _end_of_plain(text: str, start: int, end: int) -> int:
 
 
 def _column_of_parent(text: str, at: int) -> int:
-    """Return the column of the key, `-` or `?` that a scalar at a place belongs to; without any, one less.
+    """Return the column of the key, `-` or `?` that stands before a scalar in its line.
 
-    For what follows `- a: ` it is 2, where the key is; for what follows `- ` it is 0.
+    For what follows `- a: ` it is 2, where the key is; for what follows `- ` it is 0. For a scalar that
+    begins its line, return one less than its own column.
     """
     line = text[text.rfind("\n", 0, at) + 1 : at]
     markers = re.match(" *(?:[-?] +)*", line)
@@ -10927,7 +10941,12 @@ def _forms_of(value: str, escapable: set[bytes]) -> Iterator[tuple[bytes, bool]]
 
 
 def _texts_of(value: str) -> tuple[set[str], set[str]]:
-    """Return the value with its parts and lines, in quotes as well, and those of them that may be encoded."""
+    """Return the texts that are looked for as they are, and those that may also be encoded.
+
+    The former are the value, the secrets in it and the lines of both, in quotes as well. Short or plain lines
+    and a key's armour are left out, and all lines of a text that has more than 10,000. Only the first 200
+    lines, and of each text the first 131,072 characters, may be encoded.
+    """
     parts = {value, *_secret_parts(value)}
     parts |= {text.strip() for text in parts}
     plain = set(parts)
@@ -10982,7 +11001,10 @@ def _secret_parts(value: str) -> set[str]:
 
 
 def _members(value: str) -> Iterator[tuple[str, str]]:
-    """Yield the names and texts of all objects in a JSON document, at any depth; nothing of another text."""
+    """Yield name and text of each member of an object in a JSON document, at any depth, whose value is text.
+
+    Of what is no JSON, yield nothing.
+    """
     import json
 
     found: list[tuple[str, Any]] = []
@@ -10995,7 +11017,10 @@ def _members(value: str) -> Iterator[tuple[str, str]]:
 
 
 def _to_bytes(text: str) -> bytes:
-    """Encode to UTF-8; what was never text, as in some variables, becomes its bytes again."""
+    """Encode to UTF-8; what was never text, as in some variables, becomes its bytes again.
+
+    Half of a surrogate pair, which JSON may have, becomes what Python's "surrogatepass" makes of it.
+    """
     try:
         return text.encode(errors="surrogateescape")
     except UnicodeEncodeError:
@@ -11095,7 +11120,7 @@ class _BareSearch:
         """Return the start of a form that the end of the data cuts off, else len(data).
 
         In "say correct", every end of it is compared with the forms, "ay correct" and so on: "correct" begins
-        one, so the place is 4. Ends that are longer than the reach are left out: `find` returns such a form.
+        one, so the place is 4. Ends longer than the index's reach are left out: it finds forms that are cut.
         """
         reach = self._index.reach
         tail = _Bare(data[-4 * reach :])
@@ -11116,7 +11141,7 @@ class _BareSearch:
 
 
 def _comparable(text: bytes) -> bytes:
-    """Return a text without backslashes, but with the line breaks in it, which few forms may have."""
+    """Return a text without backslashes and without line breaks at its beginning; those in it stay."""
     return text.replace(b"\\", b"").lstrip(b"\r\n")
 
 
@@ -11209,7 +11234,7 @@ class _Index:
 
 
 def _those_at(data: bytes, at: int, texts: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield a place and the texts that begin there, even if the data cuts them off."""
+    """Yield, each with the place, those of the texts that begin there, even if the data cuts them off."""
     for text in texts:
         if data.startswith(text[: len(data) - at], at):
             yield at, text
@@ -11373,7 +11398,10 @@ class _Layer:
         return self._find_places()
 
     def decoded(self, expression: re.Pattern[bytes], more_follows: bool) -> _Layer:
-        """Return the layer with the escapes decoded that an expression finds."""
+        """Return the layer with the escapes decoded that an expression finds.
+
+        If more data follows the layer, an escape at its end that may go on is left out, and `is_cut` set.
+        """
 
         def find_places() -> list[int]:
             return decoded_places(self.text, expression, self.places)
@@ -11446,7 +11474,8 @@ class _EscapeSearch:
     def _is_of_interest(self, escape: bytes, following: bytes) -> bool:
         """Return whether a value may have what an escape stands for, and after it what follows.
 
-        Also if it stands for the beginning of another escape, as &amp;#60; does.
+        That is one byte, another escape or, at the end of the data, nothing. Return True also if the escape
+        stands for the beginning of another one, as &amp;#60; does.
         """
         escape = escape.replace(b"&amp;", b"&")
         if escape in _USUAL:  # what is beside it has been compared
@@ -11547,7 +11576,7 @@ def decoded_places(text: bytes, expression: re.Pattern[bytes], places: Sequence[
 
 
 def _without_unfinished(data: bytes) -> bytes:
-    """Return data without an escape, even a doubled one, that its end cuts off."""
+    """Return data without an escape that its end cuts off, even a doubled one, and backslashes before it."""
     unfinished = _UNFINISHED.search(data, max(len(data) - _MAX_UNFINISHED, 0))
     return _without_last_backslashes(data[: unfinished.start()]) if unfinished else data
 
@@ -12507,7 +12536,8 @@ def run_masked(
 ) -> int:
     """Run a command, values masked in its outputs; return its status as a shell does: 128+N for signal N.
 
-    Meanwhile, call `renew` again each time that the seconds it returned have passed.
+    Meanwhile, call `renew` again each time that the seconds it returned have passed. Raises SecretsError if
+    the command can't be started, and Unavailable if its output can't be written, unless a reader has left.
     """
     import threading
 
@@ -12582,7 +12612,7 @@ def _resize(terminal: int, like: int) -> None:
 def _start(
     command: list[str], environment: dict[str, str], ends: list[int], interactive: bool
 ) -> subprocess.Popen[bytes]:
-    """Start the command with its outputs at these ends, and close them here."""
+    """Start the command with its outputs, and if `interactive` its input, at these ends; close them here."""
     import subprocess
 
     try:
@@ -12717,7 +12747,7 @@ class _Relay:
         return not self._stop_when_quiet
 
     def _write(self, data: bytes) -> bool:
-        """Write all of it; return False, and say why in `failure`, if nobody takes any more."""
+        """Write all of it; if that fails, return False and, unless the reader has left, set `failure`."""
         rest = memoryview(data)
         while rest:
             try:
@@ -12785,7 +12815,7 @@ def _forwarded_signals() -> Iterator[int]:
 
 
 def _listen_for_signals() -> int:
-    """Return a pipe from which the number of each signal can be read."""
+    """Catch the signals to forward, and SIGCHLD; return a pipe from which the number of each can be read."""
     import signal
 
     signals, written = os.pipe()
@@ -12804,7 +12834,7 @@ def _received(signals: int, seconds: float) -> bytes:
 def _wait_for(
     process: subprocess.Popen[bytes], signals: int, outputs: list[_Relay], terminal: _Terminal | None
 ) -> int:
-    """Return a process's status; meanwhile forward signals to it, and stop when it is stopped."""
+    """Return a process's status, -N for signal N; meanwhile forward signals to it, and stop when it stops."""
     import signal
 
     while process.returncode is None:
@@ -12893,7 +12923,11 @@ def redact(value: T, source: Union[_Redactable, RedactingFilter]) -> T:
 def redact_file(
     path: str, secrets: RedactingFilter, mask_more: Callable[[Iterator[bytes]], Iterable[bytes]] = iter
 ) -> None:
-    """Mask values in a text file, and what `mask_more` masks; nothing is written on an error."""
+    """Mask values in a text file, and what `mask_more` masks; nothing is written on an error.
+
+    Raises Unsafe for a link, for a file that has several names and for one that values are read from,
+    BadValue for one that is binary, UTF-16 or UTF-32, and Conflict for one that changes meanwhile.
+    """
     if not stat.S_ISREG(os.lstat(path).st_mode):
         raise Unsafe(f"{path} is not a regular file", hint="name the file that a link leads to")
     state = file_state(path, follow=False)
