@@ -11212,8 +11212,10 @@ class _Index:
         import struct
 
         for beginning, texts in self._searched.items():
-            for at in _find_all(data, beginning):
+            at = data.find(beginning)
+            while at >= 0:
                 yield from _those_at(data, at, texts)
+                at = data.find(beginning, at + 1)
         if not self._words:
             return
         # In blocks of some words: most data has none or few of them, by chance.
@@ -11255,14 +11257,6 @@ def _best_gap(texts: Collection[bytes]) -> int:
         if gap == _WORD_BYTES or gap * len(sizes) <= _MAX_WORDS:
             costs[gap] = 1 / gap + _SEARCH * bisect.bisect(sizes, gap + _WORD_BYTES - 2)
     return min(costs, key=costs.__getitem__)
-
-
-def _find_all(data: bytes, text: bytes) -> Iterator[int]:
-    """Yield where a text begins in the data; its places may overlap."""
-    at = data.find(text)
-    while at >= 0:
-        yield at
-        at = data.find(text, at + 1)
 
 
 class _Beginnings:
