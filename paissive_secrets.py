@@ -1790,9 +1790,8 @@ def read_bounded(file: IO[bytes], what: str) -> bytes:
     if len(data) == _SMALL:
         data += file.read(MAX_FILE_BYTES + 1 - _SMALL)
     if len(data) > MAX_FILE_BYTES:
-        raise BadValue(
-            f"{what} is larger than {MAX_FILE_BYTES >> 20} MiB", hint="check that it is the right file"
-        )
+        problem = f"{what} is larger than {MAX_FILE_BYTES >> 20} MiB"
+        raise BadValue(problem, hint="check that it is the right file")
     return data
 
 
@@ -3115,7 +3114,7 @@ class Dotenv:
         return found
 
     def problems(self) -> Iterator[BadValue]:
-        """Yield an error for each value that can't be read, and for the lines of `odd_lines`."""
+        """Yield an error for each value that can't be read, and each line that isn't NAME=value or a comment."""
         for piece in self._pieces:
             if piece.problem or piece.is_odd():
                 yield self._error(piece)
@@ -3425,7 +3424,7 @@ def _end_of_variables(text: str) -> int:
 
 
 def _has_dead_reference(text: str) -> bool:
-    """Return whether a text has a ${secret: that isn't followed: behind a $, not closed, or with a brace."""
+    """Return whether a text has a ${secret: that isn't followed: behind a $, with a brace, or without }."""
     begins = text.count("${" + REFERENCE_PREFIX)
     if not begins:  # nearly always
         return False
@@ -3521,7 +3520,8 @@ class EnvironmentStore(Store):
         """Return the value in the dotenv file, or raise NotFound or Moved.
 
         In a value that has ${NAME} of a moved secret, a reference stands
-        for that. After `delete` in this process, raise NotFound.
+        for that. Raise NotFound, too, for a setting of this tool, and after
+        `delete` in this process.
         """
         variable = checked_variable(name)
         if variable not in self._deleted_here and not is_store_setting(variable):
@@ -3672,9 +3672,8 @@ class EnvironmentStore(Store):
         names = {variable_name(name): name for name in accepted}
         for variable in names:
             base = base_of_stage(variable)
-            if (
-                base in names
-            ):  # a rotation of my-token makes MY_TOKEN__PREVIOUS, which must pass for its stage
+            # A rotation of my-token makes MY_TOKEN__PREVIOUS, which must pass for its stage.
+            if base in names:
                 names[variable] = names[base] + variable[len(base) :]
         return iter(names.values())
 
@@ -3811,9 +3810,8 @@ class EnvironmentStore(Store):
         found = {}
         for name in names:
             variable = checked_variable(name)
-            if variable not in os.environ and credential_path(
-                name
-            ):  # who mounts a file gives the value itself
+            # Whoever mounts a file gives the value itself.
+            if variable not in os.environ and credential_path(name):
                 continue
             with suppress(NotFound, BadValue):
                 if looks_like_reference(value := self.get(name)):
@@ -4174,10 +4172,11 @@ def run_command(
 ) -> str:
     """Run a command with `text` on stdin, and return its output without a newline at its end.
 
-    With a text (not None) and without `capture`, the output is dropped, and "" returned. The command runs in
-    `folder`, by default the working directory, and gets `environment`, by default `child_environment`. If
-    this process is killed, the command keeps the `lock`. With `session`, it leads a session of its own, so
-    that all that it has started is killed with it; without, it can use the terminal.
+    If `text` is None or "", stdin is empty. Unless it is None, the output is returned only with `capture`, and
+    is "" without. The command runs in `folder`, by default the working directory, and gets `environment`, by
+    default `child_environment`. If this process is killed, the command keeps the `lock`. With `session`, it
+    leads a session of its own, so that all that it has started is killed with it; without, it can use the
+    terminal.
 
     Raise Unavailable if it can't be started, fails, takes longer than `timeout` seconds or prints more than
     MAX_FILE_BYTES. That message ends with what `explain(output, end of stderr)` returns, unless that is "";
@@ -5380,9 +5379,9 @@ class SealedFolder:
         return Keys(identity)
 
     def read_version(self, keys: Keys) -> dict[str, str]:
-        """Return the content of version.age: `version` and `left`, as `seal_version` wrote it.
+        """Return the content of version.age: `version` and what else `seal_version` wrote.
 
-        Raise WrongKey, Corrupt, Denied or Unavailable.
+        Raise WrongKey or Corrupt if it doesn't open, Denied or Unavailable if it can't be read.
         """
         path = self.version_file
         with disk_errors(f"read {path}"):
