@@ -3114,7 +3114,7 @@ class Dotenv:
         return found
 
     def problems(self) -> Iterator[BadValue]:
-        """Yield an error for each value that can't be read, and each line that isn't NAME=value or a comment."""
+        """Yield an error for each value that can't be read, and each line without NAME=value or a comment."""
         for piece in self._pieces:
             if piece.problem or piece.is_odd():
                 yield self._error(piece)
@@ -4172,11 +4172,11 @@ def run_command(
 ) -> str:
     """Run a command with `text` on stdin, and return its output without a newline at its end.
 
-    If `text` is None or "", stdin is empty. Unless it is None, the output is returned only with `capture`, and
-    is "" without. The command runs in `folder`, by default the working directory, and gets `environment`, by
-    default `child_environment`. If this process is killed, the command keeps the `lock`. With `session`, it
-    leads a session of its own, so that all that it has started is killed with it; without, it can use the
-    terminal.
+    If `text` is None or "", stdin is empty. Unless it is None, the output is only returned with `capture`;
+    without, it is dropped, and "" returned. The command runs in `folder`, by default the working directory,
+    and gets `environment`, by default `child_environment`. If this process is killed, the command keeps the
+    `lock`. With `session`, it leads a session of its own, so that all that it has started is killed with it;
+    without, it can use the terminal.
 
     Raise Unavailable if it can't be started, fails, takes longer than `timeout` seconds or prints more than
     MAX_FILE_BYTES. That message ends with what `explain(output, end of stderr)` returns, unless that is "";
@@ -6970,7 +6970,10 @@ _ENDINGS: tuple[tuple[Container[int], str, bool], ...] = (
 
 
 def set_for_program(variable: str, text: str) -> None:
-    """Set a variable of this process; requests to Vault use the proxy and the CA that it named before."""
+    """Set a variable of this process, for the program alone.
+
+    If it names a proxy or a CA, requests to Vault go on with what it named before it was first set so.
+    """
     if re.fullmatch(_NETWORK_SETTING, variable, re.I):
         for spelling in (variable.lower(), variable.upper()):  # on Windows, both are the same variable
             _before_loading.setdefault(spelling, os.environ.get(spelling, ""))
