@@ -8629,8 +8629,7 @@ class VaultStore(Store):
             yield "namespace", settings.namespace
         if settings.skip_verify:
             yield "note", "its certificate isn't checked, since VAULT_SKIP_VERIFY is set"
-        login = "a command" if self._session.uses_command else settings.login
-        yield "login", login
+        yield "login", "a command" if self._session.uses_command else settings.login
         try:
             ttl = self._session.call(LOOK_UP).data.get("ttl")
             if ttl:  # 0: it has no end
@@ -8868,6 +8867,7 @@ class VaultStore(Store):
         if place.kv == 1:
             self._call("delete", place.at(""), idempotent=False)
             return
+        # A newer version, which others have written meanwhile, isn't deleted by this.
         self._call("update", place.at("delete"), {"versions": [secret.version]})
         newest = self._read_back(place).fields or {}
         if not secret.fields.keys().isdisjoint(newest):
@@ -8967,6 +8967,7 @@ class _Secret:
     def __init__(self, response: Exchange, place: _Path) -> None:
         """Read a response; raise Unavailable if it isn't Vault's."""
         there = response.status == 200
+        # Outside KV 2, the data are the fields, and there are no versions to tell apart.
         fields = response.data
         about: Json = {"version": int(there)}
         self.place = place
@@ -9030,9 +9031,10 @@ def _unknown_outcomes() -> Iterator[None]:
 def _value_text(value: object) -> str:
     """Return a field's value as text, or as JSON if it isn't text.
 
-    Raise the error that stands for the value of a secret that can't be read; Unavailable if it isn't UTF-8.
+    If the value is an error, as `_readable_fields` has it for a secret that may not be read, raise it. Raise
+    Unavailable if it isn't UTF-8.
     """
-    if isinstance(value, Denied):  # the token may list it, but not read it
+    if isinstance(value, Denied):
         raise value
     text = value if isinstance(value, str) else dump_json(value, "the value", "")
     if not is_encodable(text):
@@ -9220,13 +9222,14 @@ class SecretsManager:
     def get_secret(
         self, name: str, default: Optional[str] = None, *, backend: Backend = None, stage: str = "current"
     ) -> Optional[str]:
-        """Return the value of a secret, or `default` if there is none.
+        """Return the value of a secret, or `default` if it is absent.
 
-        References in a variable or a .env are followed. A store that is
-        locked, denied or unreachable raises, and so does a value that
-        refers to no secret: NotFound. Moved: a .env says that the secret is
-        in a store, and neither this one nor a variable has it. `stage` may
-        also be "pending" or "previous".
+        One that was deleted is absent, too. References in a variable or a
+        .env are followed. A store that is locked, denied or unreachable
+        raises, and so does a value that refers to no secret: NotFound.
+        Moved: a .env says that the secret is in a store, and neither this
+        one nor a variable has it. `stage` may also be "pending" or
+        "previous".
         """
         found = self._find(name, stage, self.store(backend))
         return default if isinstance(found, NotFound) else found
