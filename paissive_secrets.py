@@ -14224,7 +14224,9 @@ def language_of(path: str) -> _Language:
 # place have weights, made by .training/train.py, that add up to log odds in hundredths. Any other begins
 # with that of its rule. Two tables lower it: _PROPERTIES by an expression, _IN_CONTEXT by name and place.
 
-THRESHOLDS = (("high", 200), ("medium", -10), ("low", -60))  # log odds in hundredths
+_LIKELY = -10  # log odds in hundredths, from which on a value is reported by default
+_LIKELY_KEY = 80  # those for a key outside settings
+THRESHOLDS = (("high", 200), ("medium", _LIKELY), ("low", -60))
 _RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key": "key"}
 _SCORED_RULES = frozenset((*_RULE_OF_KIND.values(), "credential"))
 
@@ -14699,6 +14701,9 @@ def properties() -> list[_Property]:
 
 _UUID_VALUE = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _LONG_HEX = lazily(r"[0-9a-fA-F]{32,}\Z")
+_HEX_OF_HASH = lazily(
+    r"(?:[0-9a-fA-F]{16}){2}(?:[0-9a-fA-F]{8}|(?:[0-9a-fA-F]{16}){2}|(?:[0-9a-fA-F]{32}){3})?\Z"
+)
 _ENCODED = lazily(  # as hashes and ciphertext are: in hex or Base64
     r"(?:[0-9a-fA-F]{32,}|(?=.*[0-9+/=])[A-Za-z0-9+/]{22,}={0,2})\Z"
 )
@@ -14828,13 +14833,16 @@ _WHOLE_KEY = lazily(r"(?=.{0,39}[G-Z])[A-Za-z0-9+/]{40,}={0,2}\Z")  # but no has
 def _confidence_of_score(c: Candidate) -> str:
     """Return the confidence of a candidate's score.
 
-    A value that looks random is low at least, never "", and medium if it is the whole of a long key.
+    A value that looks random is low at least, never "", and medium if it is the whole of a long key. Any
+    other under the name of a key needs more outside settings, where most keys find an entry.
     """
-    found = level(_score(c))
-    if found in ("high", "medium") or not looks_random(c.value):
-        return found
-    is_assigned = c.separator in ("=", ":", "=>", ",") and is_secret_name(c.name)
-    return "medium" if is_assigned and _WHOLE_KEY.match(c.value) else "low"
+    score = _score(c)
+    is_whole_key = is_secret_name(c.name) and looks_random(c.value) and bool(_WHOLE_KEY.match(c.value))
+    if is_whole_key and c.separator in ("=", ":", "=>", ","):
+        score = max(score, _LIKELY)
+    if c.kind == "key" and not is_whole_key and not _is_in_settings(c) and score < _LIKELY_KEY:
+        score = min(score, _LIKELY - 1)
+    return level(score) or ("low" if looks_random(c.value) else "")
 
 
 def _reason_against_span(rule: Rule, value: bytes, candidate: Candidate | None, path: _FileKind) -> str:
@@ -15092,6 +15100,16 @@ def _is_identifier(value: str, c: Candidate, path: _FileKind) -> bool:
     return bool(re.search(r"(?i)(?:\A|\.)key\Z", c.name)) or not is_secret_name(c.name)
 
 
+def _is_in_settings(c: Candidate) -> bool:
+    """Return whether the value is in the settings of a program or a shell, which hold secrets themselves."""
+    return c.language in ("config", "shell")
+
+
+def _is_hex_of_hash(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether a password outside settings is in hex, as long as MD5, SHA-1 or SHA-2."""
+    return c.kind == "pass" and not _is_in_settings(c) and bool(_HEX_OF_HASH.match(value))
+
+
 def _is_salt(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether the value is the salt of one hash, which is no secret, as in a column `salt`.
 
@@ -15233,7 +15251,7 @@ def _is_word(value: str, c: Candidate, path: _FileKind) -> bool:
     others find or name something.
     """
     ends = [kind for kind in map(kind_of_name, words_of(c.name)) if kind][-1:]
-    is_password = c.kind == "pass" and ends in ([], ["pass"]) and c.name != "passwords"
+    is_password = c.kind == "pass" and ends in ([], ["pass"]) and c.name not in ("passwords", "pass", "Pass")
     if is_password or is_weak_password(c):
         return False
     is_entry = c.kind == "key" and len(value) < 20 and not _SYMBOLS.intersection(value)
@@ -15260,16 +15278,16 @@ def _may_be_sample(value: str, c: Candidate, path: _FileKind) -> bool:
 
 def _may_be_hash(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether a password is in hex or, but for settings, in Base64, as its hash would be."""
-    form = _LONG_HEX if c.language in ("config", "shell") else _ENCODED
+    form = _LONG_HEX if _is_in_settings(c) else _ENCODED
     return c.kind == "pass" and looks_random(value) and bool(form.match(value))
 
 
 def _may_be_name(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether the value may be a name: it has no digit, and doesn't look random.
 
-    Not in the settings of a program or a shell, which hold passwords themselves.
+    Not in settings, which hold passwords themselves.
     """
-    sets_passwords = c.kind == "pass" and c.language in ("config", "shell")
+    sets_passwords = c.kind == "pass" and _is_in_settings(c)
     return not sets_passwords and not looks_random(value) and not re.search("[0-9]", value)
 
 
@@ -15404,6 +15422,14 @@ _IN_CONTEXT = (
         "a.yml tok·en: tomcat7qx9",
     ),
     _Context(
+        "it is a password's hash in hex",
+        "low",
+        "value and name",
+        _is_hex_of_hash,
+        'a.py pas·sword = "{h40}"',
+        "a.env pas·sword={h40}",
+    ),
+    _Context(
         "many such values are samples",
         "medium",
         "line and file",
@@ -15470,9 +15496,6 @@ _IN_CONTEXT = (
 MAX_AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
 _HEX_KEY = lazily(r"(?i)(?:0x)?(?:[0-9a-f]{2}){16,64}\Z")
 _KNOWN_ANSWER = lazily(rb"(?i)\b(?:aad|ct|pt|(?:cipher|plain)_?text)[\"']?\s{0,9}[:=]")
-_PASSES_TO = lazily(rb"(?i)[:{]\s{0,60}[\"']?pass[\"']?:[ \t]{0,9}[\"']?\Z")  # the first in its mapping
-# Its letters first, which are found ten times as fast in one case as in both.
-_NAME_IN_TEXT = lazily(rb"name(?<!\wname)[\"']?:[ \t]{0,9}[\"']?([\w./-]{1,99})")
 _NAMED_SID = lazily(rb"(?:(?:\b|_)(?i:sid)|[a-z]Sid)[\"']?\s{0,9}[:=]\s{0,9}[\"'`]?\Z")
 
 
@@ -15561,8 +15584,6 @@ def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
         reason = "it is a word below or beside a label"
     elif _HEX_KEY.match(c.value) and _KNOWN_ANSWER.search(text, max(0, c.start - 400), c.end + 400):
         reason = "it is beside what it encrypts, in a test vector"
-    elif _passes_to_name(text, c):
-        reason = "it is a name in the same text, and `pass` is a verb"
     return judge_candidate(c, path, reason)
 
 
@@ -15570,20 +15591,6 @@ def _is_apart(text: bytes, c: Candidate) -> bool:
     """Return whether a value is in a table, where its quote is "`", or bare on a line below its name."""
     before = text[max(0, c.start - MAX_VALUE) : c.start]
     return c.quote == "`" or (not c.quote and b"\n" in before[len(before.rstrip(b" \t\r\n>*`\"'")) :])
-
-
-def _passes_to_name(text: bytes, c: Candidate) -> bool:
-    """Return whether `pass` begins a mapping, as in `action: {pass: tea}`, and the text has `name: tea`."""
-    if c.name.lower() != "pass" or looks_random(c.value):
-        return False
-    before = text[max(0, c.start - 99) : c.start]
-    return bool(_PASSES_TO.search(before)) and c.value.encode("latin-1") in _names_in(text)
-
-
-@lru_cache(1)  # one search for all values of a text
-def _names_in(text: bytes) -> frozenset[bytes]:
-    """Return the values that a text has under the key `name`."""
-    return frozenset(_NAME_IN_TEXT.findall(text))
 
 
 # --- tokens ---
