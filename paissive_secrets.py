@@ -1200,7 +1200,7 @@ def _is_expired(token: bytes) -> bool:
     return False
 
 
-# How to tell that a token was issued, by its rule, from what its provider documents.
+# By rule, what says whether a token was issued, as its provider documents it.
 _CHECKSUMS: dict[str, Callable[[bytes], bool]] = {
     "github-token": _has_base62,
     "npm-token": _has_base62,
@@ -15505,7 +15505,7 @@ def find_spans(
     """Yield each possible secret in a text and, if `encoded`, in its Base64, with the verdict on it.
 
     Those that are rejected have no confidence. Spans may overlap, and come in no order. `custom` are rules of
-    the project. `path` tells the kind of file; "" is text of no kind.
+    the project. The kind of file follows from `path`; "" is text of no kind.
     """
     runs = _token_runs(text)
     yield from _tokens_of_project(text, custom)
@@ -15942,13 +15942,13 @@ def _inserted_rows(text: bytes, at: int) -> Detected:
     if not _INSERT.search(table[-120:]) or not any(map(kind_of_raw_name, names)):
         return (), at
     spans: list[Span] = []
-    sure = 0
+    likely = 0  # how many of them are likely secrets
     row = _ROW_BEGIN.match(text, at)
-    while row and sure < MAX_ITEMS:
+    while row and likely < MAX_ITEMS:
         values, end = _row_values(text, row.end(), len(names))
         found = [*filter(None, map(partial(_judge_in_row, text), names, values))]
         spans += found
-        sure += sum(span.confidence in ("medium", "high") for span in found)
+        likely += sum(span.confidence in ("medium", "high") for span in found)
         at = end or row.end()
         row = _ROW_BEGIN.match(text, end) if end else None  # no next row after one that can't be read
     return spans, at
@@ -15988,8 +15988,9 @@ def _judge_in_row(text: bytes, column: bytes, value: re.Match[bytes]) -> Span | 
     if kind == "pass" and _HASH_IN_ROW.fullmatch(string):
         return judge_span(pattern_rules()["password-hash"], value.span(1), string)
     after = latin1(rest_of_line(text, value.end(1)))
-    named = (kind, latin1(column), "=", "'", latin1(string), "source")
-    return judge_candidate(Candidate(*value.span(1), *named, after=after))
+    return judge_candidate(
+        Candidate(*value.span(1), kind, latin1(column), "=", "'", latin1(string), "source", after=after)
+    )
 
 
 def _key_object(rule: str, member: re.Pattern[bytes], text: bytes, at: int) -> Detected:
@@ -16061,10 +16062,10 @@ def _named_cell(text: bytes, label: tuple[int, int], cell: tuple[int, int]) -> C
     `label` and `cell` are places in the text.
     """
     value = text[slice(*cell)]
-    named = _LABEL.match(text, *label)
-    if not named or len(value) < _MIN_CELL or len(value.split()) > 1:
+    words = _LABEL.match(text, *label)
+    if not words or len(value) < _MIN_CELL or len(value.split()) > 1:
         return None
-    name = latin1(named[0]).replace(" ", "_")
+    name = latin1(words[0]).replace(" ", "_")
     kind = kind_of_name(name)
     return Candidate(*cell, kind, name, ":", "`", latin1(value), "docs") if kind else None
 
@@ -16874,10 +16875,10 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
     if not revisions:
         # Dangling ones come last: what an amended commit added is often in a reachable one as well.
         reached = chain(reached, object_ids(folder, "commit"))
-    named = changed_blobs(folder, (commit for commit in reached if is_new(commit, commits)))
+    with_path = changed_blobs(folder, (commit for commit in reached if is_new(commit, commits)))
     if not revisions:
-        named = chain(named, _index_blobs(folder))
-    for blob in named:
+        with_path = chain(with_path, _index_blobs(folder))
+    for blob in with_path:
         for oid in blob.replaces:
             if revisions and is_new((oid, blob.path), versions):
                 yield Blob(oid, blob.path, is_older=True)
@@ -19131,16 +19132,16 @@ def _compile(pattern: str) -> re.Pattern[str]:
 def _dotenv_readers(
     shown: str, text: str, base: str, dotenv_holds: Callable[[str], str]
 ) -> Iterator[tuple[int, str, str]]:
-    """Yield (line, path to show, "references" or "moved") for each .env file that a line reads in vain.
+    """Yield (line, path to show, what it holds) for each .env file without its secrets that a line reads.
 
-    `dotenv_holds` is _dotenv_holds. A program that calls this tool's load_env before that line has the moved
-    secrets, so "moved" is left out then.
+    What it holds is "references" or "moved"; `dotenv_holds` finds that out. A program that calls this tool's
+    load_env before that line has the moved secrets, so "moved" is left out then.
     """
     folder = os.path.dirname(base + shown)
     loads = re.search(r"(?m)^[^#\n]*(?<!def )\bload_env\(", text)
     for _, line, match in _find_ways(_DOTENV_READERS, shown, text):
-        named = match.groupdict().get("name")
-        files = [os.path.join(folder, named)] if named else _dotenv_files_above(folder, base)
+        name = match.groupdict().get("name")
+        files = [os.path.join(folder, name)] if name else _dotenv_files_above(folder, base)
         is_loaded = loads and loads.start() < match.start()
         for path in files:
             holds = dotenv_holds(path)
