@@ -20335,6 +20335,9 @@ def cmd_audit(args: Namespace) -> int:
     Needs no store. Exits with 1 if it finds anything, else with 2 if it couldn't
     read everything. A comment `paissive: allow` on a line accepts what is there.
     """
+    if (args.explain or args.update_baseline) and (args.json or args.sarif or args.output):
+        hint = "leave out --json, --sarif and --output"
+        raise BadValue("--explain and --update-baseline write no report", hint=hint)
     if args.explain:
         _explain_line(args)
         return 0
@@ -20345,9 +20348,6 @@ def cmd_audit(args: Namespace) -> int:
         args.history = pushed_revisions(args.pushed, sys.stdin)
         if not args.history:
             return 0
-    if args.update_baseline and (args.json or args.sarif or args.output):
-        hint = "leave out --json, --sarif and --output"
-        raise BadValue("--update-baseline writes no report", hint=hint)
     run = _make_audit(args)
     if args.update_baseline:
         _update_baseline(run)

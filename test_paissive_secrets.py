@@ -36175,8 +36175,13 @@ WRONG_COMMANDS = [
     ("audit --explain x", "--explain takes FILE:LINE; for example: audit --explain settings.py:12"),
     ("audit --archives --explain x.zip:1", "--explain reads no archives; unpack it, and name a file in it"),
     *(
-        (f"audit --update-baseline {form}", "--update-baseline writes no report; leave out --json, …")
-        for form in ("--json", "--sarif", "--output report")
+        (f"audit {words}", "--explain and --update-baseline write no report; leave out --json, …")
+        for words in (
+            "--update-baseline --json",
+            "--update-baseline --sarif",
+            "--update-baseline --output report",
+            "--explain a.py:1 --json",
+        )
     ),
     (
         "audit --staged --history",
