@@ -562,7 +562,113 @@ def transcript(text):
     return [(command.replace("\n> ", "\n"), printed) for command, printed in steps]
 
 
-def play(title, folder, env, flags=""):
+# Runs programs in forks of itself, which needn't load again what they import: each as if it had been started
+# with the arguments, variables, folder, umask and streams of who connects, who then gets its exit status.
+FORKER = """
+import gc, importlib, marshal, os, runpy, socket, sys
+place, *preload = sys.argv[1:]
+for name in preload:
+    importlib.import_module(name)
+import paissive_secrets as module
+gc.freeze()
+
+
+def run(argv, variables, folder, mask):
+    os.environ.clear()
+    os.environ.update(variables)
+    os.chdir(folder)
+    os.umask(mask)
+    argv[0] = os.path.abspath(argv[0])
+    sys.argv, sys.path[0] = argv, os.path.dirname(argv[0])
+    if os.path.basename(argv[0]) != "paissive_secrets.py":
+        runpy.run_path(argv[0], run_name="__main__")
+        return
+    module.__file__, module._IS_PROGRAM = argv[0], True
+    sys.modules["__main__"] = module
+    module.run_as_program()
+
+
+def answer(connection):
+    _, streams, *_ = socket.recv_fds(connection, 1, 3)
+    asked = b"".join(iter(lambda: connection.recv(100_000), b""))
+    program = os.fork()
+    if program:
+        status = os.waitstatus_to_exitcode(os.waitpid(program, 0)[1])
+        connection.sendall(bytes([status % 256]))
+        os._exit(0)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    connection.close()
+    run(*marshal.loads(asked))
+
+
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(place)
+listener.listen(50)
+print(flush=True)  # ready
+unfinished = set()
+while True:
+    connection, _ = listener.accept()
+    unfinished = {pid for pid in unfinished if os.waitpid(pid, os.WNOHANG)[0] == 0}
+    pid = os.fork()
+    if not pid:
+        listener.close()
+        answer(connection)
+        break
+    unfinished.add(pid)
+    connection.close()
+"""
+# Has a FORKER run a program, and Python itself anything else.
+ASK_FORKER = """\
+import _socket, marshal, os, sys
+if not sys.argv[1:] or not sys.argv[1].endswith(".py"):
+    os.execv(PYTHON, [PYTHON, *sys.argv[1:]])
+os.umask(mask := os.umask(0))
+forker = _socket.socket(_socket.AF_UNIX)
+forker.connect(PLACE)
+streams = b"".join(number.to_bytes(4, sys.byteorder) for number in range(3))
+forker.sendmsg([b"."], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
+forker.sendall(marshal.dumps((sys.argv[1:], dict(os.environ), os.getcwd(), mask)))
+forker.shutdown(_socket.SHUT_WR)
+sys.exit(forker.recv(1)[0])
+"""
+LOADED_BY_COMMANDS = (
+    "argparse json subprocess getpass cryptography.hazmat.primitives.asymmetric.x25519".split()
+)
+LOADED_BY_COMMANDS += [
+    "cryptography.hazmat.primitives.ciphers.aead",
+    "cryptography.hazmat.primitives.kdf.scrypt",
+]
+
+
+@functools.cache
+def forker(*preload):
+    """The socket of a FORKER, whose programs' passwords cost nothing, and which has loaded these packages."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))  # the path of a socket is short
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    argv = [sys.executable, "-c", FORKER, folder / "socket", *LOADED_BY_COMMANDS, *preload]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
+    process = subprocess.Popen(argv, cwd=module_for_quick_passwords().parent, **pipes)
+    atexit.register(process.wait)
+    atexit.register(process.kill)
+    assert process.stdout.readline() == b"\n"
+    return str(folder / "socket")
+
+
+def python_that_forks(*preload):
+    """A `python3` that runs scripts, the program too, in forks of what has loaded their imports."""
+    names = f"PYTHON, PLACE = {sys.executable!r}, {forker(*preload)!r}\n"
+    return f"#!{sys.executable} -IS\n{names}{ASK_FORKER}"
+
+
+def python_that_starts(flags):
+    """A `python3` that runs the program as a module, which needn't be compiled each time."""
+    shim = f'[ "$1" = {MODULE.name} ] && shift && set -- -m {MODULE.stem} "$@"\n'
+    return f'#!/bin/sh\n{shim}exec "{sys.executable}" {flags} "$@"\n'
+
+
+def play(title, folder, env, flags="", preload=()):
     """Run a chapter in one shell, in a folder that holds the module: [(command, printed, wanted)]."""
     steps = []
     for language, text in chapter(title):
@@ -573,12 +679,11 @@ def play(title, folder, env, flags=""):
         elif language == "python":
             (folder / f"block{len(steps)}.py").write_text(text, encoding="utf-8")
             steps.append((f"python3 block{len(steps)}.py || echo failed\n", ""))
-    # As a module, which needn't be compiled each time.
-    shim = f'[ "$1" = {MODULE.name} ] && shift && set -- -m {MODULE.stem} "$@"\n'
-    shim += f'exec "{sys.executable}" {flags} "$@"\n'
-    (folder / "python3").write_text(f"#!/bin/sh\n{shim}")
+    is_quick = "PAISSIVE_SCRYPT_LOG_N" in env
+    python = python_that_forks(*preload) if is_quick else python_that_starts(flags)
+    (folder / "python3").write_text(python)
     (folder / "python3").chmod(0o755)
-    copy_module(folder, module_for_quick_passwords() if "PAISSIVE_SCRYPT_LOG_N" in env else MODULE)
+    copy_module(folder, module_for_quick_passwords() if is_quick else MODULE)
     mark = "@" + uuid.uuid4().hex
     script = f"exec 2>&1; marked() {{ s=$?; echo; echo {mark}; return $s; }}\n"
     script += "".join(f"{command}marked\n" for command, _ in steps)
@@ -36493,7 +36598,7 @@ def test_the_password_of_a_database_is_rotated_as_readme_says(tmp_path):
     postgres()
     statements = next(text for language, text in chapter("Rotate a database password") if language == "sql")
     with database(statements) as variables:
-        played = play("Rotate a database password", tmp_path, {**STORED, **variables})
+        played = play("Rotate a database password", tmp_path, {**STORED, **variables}, preload=["psycopg"])
     assert len(played) == 8 and [step for step in played if not as_shown(*step[1:])] == []
 
 
@@ -36646,15 +36751,15 @@ def test_the_messages_that_readme_explains_are_those_that_people_meet(
     folder = tmp_path / "made"
     env = {k: v for k, v in os.environ.items() if not k.startswith(SETTINGS)}
     folder.mkdir()
-    copy_module(folder, module_for_quick_passwords())
+    (tmp_path / "python3").write_text(python_that_forks())
+    (tmp_path / "python3").chmod(0o755)
     token = bao().new_token('path "sys/*" { capabilities = ["read"] }')
     env.update(VAULT_ADDR=bao().address, VAULT_TOKEN=token, ROOT=bao().root, HOME=str(tmp_path))
     env.update(PAISSIVE_VAULT_PREFIX=uuid.uuid4().hex, PAISSIVE_MASTER_PASSWORD="four random words")
-    env.update(PAISSIVE_SCRYPT_LOG_N=str(FAST), PATH=f"{Path(sys.executable).parent}:{env['PATH']}")
-    env.pop("PYTHONDONTWRITEBYTECODE", None)  # to compile it once
+    env.update(PAISSIVE_SCRYPT_LOG_N=str(FAST), PATH=f"{tmp_path}:{env['PATH']}")
 
     def say(script, where):
-        script = f'ps() {{ python3 -m {MODULE.stem} "$@"; }}; exec 2>&1 < /dev/null; {script}'
+        script = f'ps() {{ python3 {MODULE.name} "$@"; }}; exec 2>&1 < /dev/null; {script}'
         done = subprocess.run(["bash", "-c", script], cwd=where, env=env, capture_output=True)
         return done.stdout.decode()
 
