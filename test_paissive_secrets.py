@@ -17844,6 +17844,7 @@ def test_an_import_takes_each_value_that_readers_agree_on_as_python_dotenv_reads
             assert found.secrets["DB_PASSWORD"] == read_by_python_dotenv(file)["DB_PASSWORD"] == value
 
 
+@functools.cache
 def has_ruby_dotenv():
     ruby = shutil.which("ruby")
     return ruby and subprocess.run([ruby, "-rdotenv", "-e", ""], stderr=subprocess.DEVNULL).returncode == 0
@@ -36571,9 +36572,10 @@ def postgres():
 
     data = str(folder / "data")
     run("initdb", "-D", data, "-U", "admin", "-A", "trust", "-N")
-    Path(data, "pg_hba.conf").write_text("local all admin trust\nlocal all all scram-sha-256\n")
+    Path(data, "pg_hba.conf").write_text("local all admin trust\nlocal all all md5\n")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     options = f"-F -c listen_addresses= -c unix_socket_directories={folder}"
+    options += " -c password_encryption=md5"  # which takes a login no time
     run("pg_ctl", "-D", data, "-w", "-o", options, "start")
     atexit.register(run, "pg_ctl", "-D", data, "-m", "immediate", "stop")
     return folder
