@@ -1643,7 +1643,7 @@ def reject_reference(value: str, what: str, hint: str) -> None:
 def is_store_credential(variable: str) -> bool:
     """Return whether a variable holds a key to a store or, with _FILE or _COMMAND, says where one is.
 
-    Such variables are taken from the environment of every command that this tool starts.
+    No command that this tool starts gets such a variable, unless the user names it.
     """
     variable = variable.upper()  # Windows takes any case
     known = _STORE_CREDENTIALS | {login_variable(secret) for secret in login_secrets()}
@@ -4761,7 +4761,7 @@ def sha256(data: bytes) -> bytes:
 
 def _header_mac(file_key: bytes, header: bytes) -> hmac.HMAC:
     """Return the MAC over a header, to finalize or to verify."""
-    # Not the standard library's, for the same reason as in sha256.
+    # Not the standard library's, which would load a second OpenSSL.
     mac = hmac.HMAC(_hkdf(file_key, b"", b"header"), hashes.SHA256())
     mac.update(header)  # through the three dashes, without the space after them (age.md, Header MAC)
     return mac
@@ -12119,9 +12119,9 @@ class _Rotation:
         return result
 
     def _hint_after(self, kind: str) -> str:
-        """Return the end of the hint after a step has failed: how to go on; "" for a generator's failure.
+        """Return the hint after a step has failed, to read behind what the user has to repair: how to go on.
 
-        That has changed nothing.
+        It is "" for a generator, whose failure has changed nothing.
         """
         if kind == "generate":
             return ""
