@@ -10359,7 +10359,7 @@ class _Escape(NamedTuple):
 
     endings: str  # of the names of its templates
     stretches: Callable[[str], _Stretches]  # of a text
-    prepare: Callable[[str], str] = str  # puts quotes where a text needs them
+    prepare: Callable[[str], str] = str  # puts quotes where a text needs them; str leaves it as it is
 
 
 def escape_of(path: str) -> str:
@@ -10655,8 +10655,9 @@ def _parts_of_yaml(text: str) -> Iterator[_Part]:
 def _end_of_plain(text: str, start: int, end: int) -> int:
     """Return where a plain scalar ends whose first line ends at `end`.
 
-    It goes on in lines that are indented further than its parent. As that may be in a line above, so does any
-    line that is neither a key nor an item, nor begins as those of template languages do.
+    A line continues it if it is indented further than the scalar's parent. A scalar that begins its line has
+    its parent above, at a column that isn't known here. So a line that is indented less continues it, too,
+    unless it has a key, is an item, or begins like one of a template language.
     """
     indent = _column_of_parent(text, start) + 1
     marker = r"(?:---|\.\.\.)(?:\s|\Z)"  # of a document
