@@ -11350,7 +11350,10 @@ _STYLES = {
         lru_cache(4096)(_decode_backslash),
         escape=lazily(_ESCAPE_WITH_BACKSLASH.encode()),
         rare=_NUMERIC,
-        rare_ascii=rf"u(?:00[0-7]{_HEX}|\{{0*[0-7]?{_HEX}\}})|U000000[0-7]{_HEX}|x[0-7]{_HEX}|[01][0-7]{{2}}",
+        rare_ascii=(  # most escapes are refused by their second byte, which is faster alone
+            rf"[uUx01](?:(?<=u)00[0-7]{_HEX}|(?<=u)\{{0*[0-7]?{_HEX}\}}|(?<=U)000000[0-7]{_HEX}"
+            rf"|(?<=x)[0-7]{_HEX}|(?<=[01])[0-7]{{2}})"
+        ),
     ),
     b"&": _Style(
         lru_cache(4096)(_decode_entity),
