@@ -868,7 +868,7 @@ def keyword_patterns() -> dict[bytes, list[KeywordPattern]]:
     """Return {keyword: patterns that contain it}; "/" and a file's name is the keyword for that file."""
     found: dict[bytes, list[KeywordPattern]] = {}
     for rule, forms in _table_rows(_PATTERNS):
-        for form in filter(None, re.split(r"\n {4}(?! )", forms)):
+        for form in filter(None, re.split(r"\n {4}(?! )", forms)):  # a line that goes on is indented more
             for pattern in _parse_form(rule, form):
                 found.setdefault(pattern.keyword.encode(), []).append(pattern)
     return found
@@ -912,7 +912,7 @@ def all_rules() -> list[Rule]:
 
 
 def make_samples(text: str) -> str:
-    """Return a text with letters in place of classes such as {A36}, the same ones each time."""
+    """Return a text with letters in place of classes: 36 for {A36} or {A36,99}, the same ones each time."""
     text = text.replace("{u}", "{h8}-{h4}-{h4}-{h4}-{h12}").replace("{mixed}", "").replace("¦", "|")
     return re.sub(r"\{([A-Za-z])(\d+)(?:,\d+)?\}", lambda m: _sample(m[1])[: int(m[2])], text)
 
@@ -16622,8 +16622,9 @@ def _line_around(bare: bytes, start: int, end: int) -> bytes:
 
 
 def _mark(name: str, line: bytes, value: bytes) -> str:
-    """Return the part of a fingerprint that doesn't depend on the path: 4 hex digits, and 2 of the value.
+    """Return the part of a fingerprint that doesn't depend on the path.
 
+    It has 4 hex digits, of the name and the line, then 2 of the value.
     8 bits of the value rule out 255 of 256 guesses, and more findings of the same value add nothing. The line
     could hold a secret that nobody recognises, so there are only 16 bits of it and of the name.
     """
@@ -16656,7 +16657,7 @@ def _resolve_overlaps(spans: Iterable[Span]) -> list[Span]:
 
 
 def _mask_sample(rule: Rule, value: bytes) -> str:
-    """Return a rule's public prefix, at most two characters and a quarter of the rest, and "…"."""
+    """Return a rule's public prefix, two characters of the rest, or fewer if it has less than 8, and "…"."""
     text = value.decode("utf-8", "replace")
     public = max((p for p in rule_prefixes(rule.prefix) if text.startswith(p)), default="")
     shown = text[: len(public) + min(2, (len(text) - len(public)) // 4)]
@@ -18153,7 +18154,8 @@ _VERDICTS = {
 class KnownValues:
     """The values in a store, to be found in any encoding that masking knows.
 
-    The values themselves are never shown.
+    The values themselves are never shown. `notes` say of which secrets no
+    value is searched for, and why.
 
     Raise NotFound for a store that isn't there, and what opening it raises.
     """
@@ -19041,8 +19043,10 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> _Compa
 def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]:
     """Return the variables that have a value in the store, the environment or the .env here.
 
-    Names in .env count even if the store lacks them, since the program reads .env itself; empty values don't.
-    Vault is only asked for the fields that may be variables in `asked`.
+    Names in .env count even if the store lacks them, since the program reads .env itself, and moved ones if
+    the store has them to which they were moved. Empty values don't count, and an empty variable hides the
+    store's value. NAME_FILE counts for NAME, too. Vault is only asked for the fields that may be variables in
+    `asked`.
     """
     environment = manager.dotenv()
     known: set[str] = set()
