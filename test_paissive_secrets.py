@@ -28291,6 +28291,22 @@ def test_a_key_in_hexadecimal_beside_what_it_encrypts_is_low_and_says_why():
             assert (span.confidence == "low", span.reason == why) == (is_low, is_low), text
 
 
+def test_what_pass_begins_a_mapping_with_is_no_password_if_the_text_has_it_as_a_name():
+    key, names = "pas" + "s", "upstreams:\n- name: backend1\n- name: kX9vQ2mZ7pLw4TdR\n"
+    lines = {
+        "action:\n  {}: backend1": [],
+        "action: {{{}: backend1}}": [],
+        'Action{{\n\t{}: "backend1",': [],
+        "action:\n  {}: backend2": ["password"],
+        "action:\n  {}word: backend1": ["password"],
+        "action:\n  db_{}: backend1": ["password"],
+        "action:\n  {}: kX9vQ2mZ7pLw4TdR": ["password"],
+        "- user: x\n  {}: backend1": ["password"],
+    }
+    found = {line: reported(names + line.format(key), "a.yml") for line in lines}
+    assert found == lines
+
+
 def test_the_ciphertext_of_a_service_below_a_secret_name_is_no_secret():
     for line in ("pass" + "word:\n  secure: {B171}=", "api_" + "key:\n    secure: '{B171}='"):
         assert reported(ps.make_samples(line), ".travis.yml") == []
