@@ -17600,7 +17600,7 @@ class AuditOptions(NamedTuple):
     on_progress: Optional[Callable[[Summary], None]] = None  # called as files are read
 
     def check(self) -> None:
-        """Raise BadValue for an unknown confidence, and for staged with history."""
+        """Raise BadValue for a bad confidence, and staged with history."""
         if self.confidence not in CONFIDENCES:
             hint = f"use one of {', '.join(CONFIDENCES)}"
             raise BadValue(f"bad confidence {show(self.confidence)}", hint=hint)
