@@ -15880,7 +15880,7 @@ _WITH_PLUS = {
 
 @cache
 def _keyword_detectors() -> dict[bytes, Detector]:
-    """Return {keyword: the detector that looks at the text around it}."""
+    """Return {keyword: the detector that looks at the text around it}; keywords are in lower case."""
     detectors: dict[bytes, Detector] = {
         keyword: partial(_match_patterns, patterns)
         for keyword, patterns in keyword_patterns().items()
@@ -15919,8 +15919,9 @@ def _match_patterns(patterns: list[KeywordPattern], text: bytes, at: int) -> Det
 def _private_key(text: bytes, at: int) -> Detected:
     """Return ([private key], at), where the keyword that ends at `at` is in the key's first line.
 
-    The key has its first and last line; without a last line, it ends within 600 bytes. Return ((), at) if it
-    is cut short, or if only its first line is mentioned.
+    The key has its first and last line; without a last line, it ends within 600 bytes. An encrypted one has a
+    rule of its own. Return ((), at) if it is cut short, or if what follows the first line doesn't look like a
+    key.
     """
     begin = text.rfind(b"-----BEGIN ", max(0, at - 60), at)
     head = KEY_LINE.match(text, begin) if begin >= 0 else None
@@ -15931,6 +15932,7 @@ def _private_key(text: bytes, at: int) -> Detected:
     start = text[head.end() : head.end() + 600].partition(b"-----")[0]
     lines = _BASE64_RUN.findall(_KEY_NOISE.sub(b"\n", start))  # or names, if code follows
     body = b"".join(lines)
+    # In a document, dots stand for the rest; no RSA key is shorter.
     is_cut = b"..." in start or "…".encode() in start or (b"RSA" in head[0] and len(body) < 200)
     # A hash in hex, of 16 different characters at most, follows in reports of other tools.
     has_line = any(len(line) >= 31 and len(set(line)) > 16 for line in lines)
@@ -19289,9 +19291,9 @@ def run_as_program() -> NoReturn:
 def _parse(words: list[str], group: str = "") -> Namespace:
     """Return the arguments of `[--backend B] COMMAND …`, as `_parse_command` does.
 
-    COMMAND may be a group, such as `config`, and a command of it: `group` is one that came before these
-    words. Print the version or help and raise SystemExit where that is asked for; BadValue if there is no
-    such command.
+    COMMAND may be a group and a command in it, such as `config get`; `group` is the group that came before
+    these words, "" for none. Print the version or the help and raise SystemExit if that is asked for. Raise
+    BadValue if there is no such command, or if its arguments are wrong.
     """
     lines = ["commands:" if group else _OVERVIEW]
     for row, (run, _) in _COMMANDS.items():
@@ -19323,10 +19325,14 @@ def _parse(words: list[str], group: str = "") -> Namespace:
 
 
 def _parse_command(name: str, words: list[str]) -> Namespace:
-    """Return the arguments of one command; raise BadValue if they are wrong.
+    """Return the arguments of the command of this name; raise BadValue if they are wrong.
 
-    Added are `run`, the function of the command, `command_line`, the words after `--` for `run`, `manager`,
-    and `store`, its method that opens a store.
+    Print the help and raise SystemExit if that is asked for. These are added to the arguments:
+
+    run           the function of the command
+    command_line  for the command `run`, the words after `--`; else []
+    manager       the manager of stores
+    store         its method that opens a store
     """
     run, arguments = _COMMANDS[name]
     parser = _parser(name, re.sub("(?m)^ +", "", run.__doc__ or ""), arguments)
@@ -19469,10 +19475,11 @@ _COMMANDS: dict[str, tuple[_Run, tuple[Any, ...]]] = {}
 
 
 def _command(*arguments: Any) -> Callable[[_Run], _Run]:
-    """Make a function a command with these arguments; options in a list exclude each other.
+    """Return a decorator that makes a function a command with these arguments.
 
-    cmd_config_get is the command "get" of the group "config". The docstring is its help: a summary under 60
-    characters, examples in which $ is this program, details.
+    Arguments in a list exclude each other. cmd_config_get is the command "get" of the group "config". The
+    function's docstring is the help: a summary under 60 characters, examples in which $ is this program,
+    details.
     """
 
     def register(run: _Run) -> _Run:
