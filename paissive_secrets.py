@@ -1093,8 +1093,7 @@ def _is_web_token(token: bytes) -> bool:
 def is_login(encoded: bytes) -> bool:
     """Return whether this is the Base64 of user:password, both readable.
 
-    The user has no byte that isn't UTF-8, and the password one in ten at most; it has three characters or
-    more.
+    In the user, each byte is UTF-8, and in the password of three characters or more, nine of ten at least.
     """
     user, _, password = decode64(encoded).decode("utf-8", "replace").partition(":")
     if "\ufffd" in user or not (user + password).isprintable():
@@ -16146,7 +16145,7 @@ def _urls(text: bytes, path: str) -> Iterator[Span]:
 
 
 def _go_dsns(text: bytes) -> Iterator[re.Match[bytes]]:
-    """Yield logins of Go's MySQL driver: user:password@tcp(host)."""
+    """Yield matches of logins of Go's MySQL driver, with groups for user:password@tcp(host)."""
     for host in _GO_HOST.finditer(text):
         at = host.start()
         logins = _DSN_USERINFO.finditer(text, max(0, at - _MAX_LOGIN), at + _MAX_LOGIN)
@@ -17847,9 +17846,10 @@ class Audit:
         return iter(scanned.matches)
 
     def files(self) -> Iterator[ListedFile]:
-        """Yield (path to open, path to show) of each file, once.
+        """Yield (path to open, path to show) of each file in the PATHs.
 
-        What is left out, or can't be read, is counted in the summary.
+        A file that is in several of them is yielded once. What is left
+        out, or can't be read, is counted in the summary.
         """
         seen = set[str]()
         for start in self.paths:
@@ -17860,7 +17860,10 @@ class Audit:
                     seen.add(shown)
 
     def _files_at(self, start: str) -> Iterator[ListedFile]:
-        """Yield the file at a PATH, "-" for stdin, or the files below it if it is a folder."""
+        """Yield the file at a PATH, "-" for stdin, or the files below it if it is a folder.
+
+        Nothing is yielded for an excluded one, nor for a FIFO or a device, which counts as unreadable.
+        """
         shown = shown_path(start, self.base)
         if os.path.isdir(start):
             yield from files_below(start, shown and shown + "/", self._filter)
@@ -17869,7 +17872,7 @@ class Audit:
         elif start == "-":
             yield start, shown
         elif os.path.isfile(start):
-            yield os.path.realpath(start), shown
+            yield os.path.realpath(start), shown  # a link that was asked for is followed
         else:
             self.add_unreadable(
                 shown or os.path.basename(start),
