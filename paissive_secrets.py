@@ -16184,9 +16184,10 @@ def _kube_secret(text: bytes, at: int) -> Detected:
 
 
 def _kube_object(text: bytes, kind: int) -> tuple[int, int]:
-    """Return (begin, end) of the object whose kind is at `kind`, in YAML or JSON, or of what is near it.
+    """Return (begin, end) of the object whose `kind` is at this place.
 
-    It begins and ends at `---` or an `apiVersion`, at most 8 KiB from its kind.
+    It begins at its `apiVersion` or, if that is below its kind, at `---`, and ends at the next of these, at
+    most 8 KiB from its kind on both sides.
     """
     begin = max(text.rfind(b"\n---", max(0, kind - _KUBE_REACH), kind), kind - _KUBE_REACH, 0)
     end = find_or_end(text, b"\n---", kind, kind + _KUBE_REACH)
