@@ -1433,6 +1433,37 @@ def test_tokens_in_the_forms_that_their_providers_issue_are_found_as_a_whole():
     assert wrong == []
 
 
+# A letter that a class doesn't have, for each.
+OUTSIDE = dict(zip("ABCHKLQUWXadh", "__0g171q++Qxg"))
+# Rules whose tokens may have other letters than their forms in TOKENS.
+MORE_LETTERS = """
+amazon-refresh-token authress-key azure-client-secret buildkite-token clojars-token docker-org-token
+dynatrace-token github-fine-grained-token gitlab-job-token gitlab-oauth-secret gitlab-trigger-token
+gocardless-token intercom-token k3s-token klarna-key new-relic-key openai-key ory-token phase-token
+pinecone-key planetscale-token salesforce-session-id shopify-token slack-app-token slack-session-cookie
+slack-token slack-webhook sonarqube-token teams-webhook terraform-token typeform-token x-bearer-token xai-key
+"""
+
+
+def with_one_letter_outside(form):
+    """The texts of a form with a letter that none of its tokens has, in the middle of each run."""
+    for run in re.finditer(r"\{(\w)(\d+)\}", form):
+        letter, half = run[1], int(run[2]) // 2
+        rest = int(run[2]) - half - 1
+        middle = f"{{{letter}{half}}}{OUTSIDE[letter]}{{{letter}{rest}}}"
+        yield ps.make_samples(form[: run.start()] + middle + form[run.end() :])
+
+
+def test_no_token_has_a_letter_that_those_of_its_provider_never_have():
+    wrong = []
+    for row in TOKENS.strip().replace("\N{MIDDLE DOT}", "").split("\n"):
+        rule, *forms = row.split(" ")
+        for text in itertools.chain(*map(with_one_letter_outside, forms)):
+            spans = ps.find_spans(f'"{text}"'.encode(), "app.py")
+            wrong += [f"{rule} {text}" for span in spans if span.rule.id == rule and span.end > len(text)]
+    assert [row for row in wrong if row.split(" ")[0] not in MORE_LETTERS.split()] == []
+
+
 # Tokens with all the padding that they may have.
 PADDED = """
 eyJhIjoi{B100}== glc_{B32}== eyJrIjoi{B40}== ABSK{B100}== sk_live_Y{B60}== fm2_{B80}=== ops_eyJ{B200}===
@@ -25900,6 +25931,35 @@ def test_secrets_in_urls_arguments_and_fields_of_pages_are_reported():
         assert reported(line, path), row
 
 
+def test_a_password_is_judged_alike_however_source_sets_it():
+    ways = """
+    a.scala "pas·sword" -> "@"
+    a.r pas·sword <- "@"
+    a.kt "pas·sword" to "@"
+    a.rb {"pas·sword" => "@"}
+    a.go pas·sword := "@"
+    a.py call(["--pas·sword", "@"])
+    a.sh --pas·sword=@
+    a.py find("#pas·sword").send_keys("@")
+    a.js find("#pas·sword").type("@")
+    a.js find("#pas·sword").fill("@")
+    a.js find("#pas·sword").setValue("@")
+    """
+    judged = {}
+    for row, value in itertools.product(
+        rows_of(ways.strip()), ("secret123", "horse", "tulip7x9!", "changeme")
+    ):
+        path, line = row.strip().split(" ", 1)
+        verdict = [(m.rule.id, m.confidence) for m in scanned(line.replace("@", value), path)]
+        judged.setdefault((value, *verdict), []).append(line)
+    assert list(judged) == [
+        ("secret123", ("weak-password", "medium")),
+        ("horse", ("password", "medium")),
+        ("tulip7x9!", ("password", "high")),
+        ("changeme", ("password", "low")),
+    ]
+
+
 NOT_REPORTED = """
 a.sql VALUES ('a','access.tok·en.claim'),('{u}','use.refresh.tok·en'),('{u}', 'x')
 a.sh curl -u$user:$pass·word localhost:15672/api/overview
@@ -32962,6 +33022,14 @@ def test_known_values_are_found_everywhere_and_in_every_encoding(repository, hel
         assert [about for _, about in here] == list(said.values())
 
 
+def test_messages_are_searched_for_known_values_and_for_nothing_else(repository):
+    plant(repository, "a.py")
+    commit(repository, f"x = '{token()}'\n\nrE4l one+with")
+    git(repository, "tag", "-am", f"x = '{token(1)}' rE4l one+with", "annotated")
+    run = ps.Audit(history=[], known=ps.KnownValues(holding(["A"], "rE4l one+with")))
+    assert [finding.rule for finding in run] == ["known-value"] * 2
+
+
 def test_a_commit_message_with_too_many_known_values_counts_as_unreadable(repository, monkeypatch):
     (repository / "a").touch()
     oid = new_commit(repository, "rE4l one+with\n\nrE4l one+with")
@@ -35605,6 +35673,19 @@ def test_status_of_encrypted_files_has_truth_values_and_what_is_due_or_unfinishe
     assert say("status", "--backend", "file")[1].endswith(
         f"due        DB, app/db\nproblem    {message}; {hint}\n"
     )
+
+
+def test_status_and_rotate_due_name_the_same_secrets_also_without_a_policy(say):
+    for name in ("A_TOKEN", "A_TOKEN__PENDING", "B_TOKEN", "B_TOKEN__PREVIOUS"):
+        ps.EnvironmentStore().set(name, f"{RANDOM}{name}")
+    status, said = say("rotate", "due")
+    assert (status, said.split("\n")[0]) == (1, "A_TOKEN")
+    found = json.loads(say("status", "--json")[1])
+    assert (found["due"], [row["code"] for row in found["problems"]]) == (
+        ["A_TOKEN"],
+        ["unfinished-rotation"],
+    )
+    assert list(json.loads(say("rotate", "due", "--json")[1])["unfinished"]) == ["A_TOKEN"]
 
 
 def test_a_store_that_is_confirmed_is_a_success_whatever_else_is_wrong_with_it(files, say, monkeypatch):
