@@ -11509,7 +11509,10 @@ def _usual_beside(texts: Collection[bytes], start: bytes) -> Iterator[bytes]:
         behind = {before[-_BESIDE:] for before, _, after in parts if len(after) < _BESIDE}
         behind = {re.sub(rb".*(?=[\"'])", b"", text) for text in behind}  # from the last quote on
         for escape in escapes:
-            ways = [b"(?<=%s)" % re.escape(text + start + escape[1:]) for text in behind]
+            ways = []
+            for _, alike in itertools.groupby(sorted(behind, key=len), len):  # for one width each
+                before = b"|".join(map(re.escape, alike))
+                ways.append(b"(?<=(?:%s)%s)" % (before, re.escape(start + escape[1:])))
             if ahead:
                 ways.append(_beginning_in_markup(ahead))
             if ways:
@@ -11528,13 +11531,13 @@ def _beginning_in_markup(texts: Collection[bytes]) -> bytes:
 
 
 def _as_in_markup(byte: bytes) -> bytes:
-    """Return an expression for a byte as it is or in HTML's usual escapes, a quote also as shells have it."""
+    """Return an expression for a byte as it is or, if HTML escapes it, for a few of such signs or escapes.
+
+    Several, since shells and SQL write more than one quote for a quote.
+    """
     if byte not in _MARKUP:
         return re.escape(byte)
-    if byte in b"\"'":
-        escapes = [*_MARKUP[b'"'], *_MARKUP[b"'"]]
-        return b"(?:[\"']|&(?:amp;)?(?:%s)){1,5}" % b"|".join(escape[1:] for escape in escapes)
-    return b"(?:%s|&(?:amp;)?%s)" % (byte, _MARKUP[byte][0][1:])
+    return b"(?:[&<>\"']|&(?:amp;)?(?:%s)){1,5}" % b"|".join(escape[1:] for escape in _USUAL)
 
 
 def _merged(reach: int, places: Iterable[tuple[int, int]]) -> list[list[int]]:
