@@ -134,6 +134,9 @@ CANARY = "canary" + "-in-the-store"
 # === Helpers ===
 
 
+# --- Real parts and processes ---
+
+
 def needs(name, found):
     """Skip the test where a real part is missing, fail where all have to be there; returns what was found."""
     if not found:
@@ -220,6 +223,9 @@ def in_child(act):
 
 def ended(*pids):
     return [os.waitpid(pid, 0)[1] for pid in pids]
+
+
+# --- What every test may do ---
 
 
 VAULT_PLACES = {"/nowhere.sock"}  # ports of loopback, and unix sockets, that the tests of Vault connect to
@@ -364,6 +370,9 @@ def with_lines_run(act):
     return result, count
 
 
+# --- Terminals, kills and interrupts ---
+
+
 class Terminal:
     """A real terminal with a command on it, as `expect` would drive it."""
 
@@ -473,6 +482,35 @@ def restore(folder, found):
         os.chmod(path, stat.S_IMODE(mode))
 
 
+MADE_ONCE = {}  # by what made it: the folders that it was made in, what was in them, and what was returned
+
+
+def made_once(make, *arguments):
+    """Leave what `make` leaves in the empty working directory and state folder; returns what it returned.
+
+    It is called once: later tests get copies of the files, in which their own paths stand.
+    """
+    folders = [os.getcwd(), os.environ["XDG_STATE_HOME"]]
+    if (make, arguments) not in MADE_ONCE:
+        result = make(*arguments)
+        found = {path: one for folder in folders for path, one in contents(folder).items()}
+        MADE_ONCE[make, arguments] = folders, found, result
+        return result
+    made_in, found, result = MADE_ONCE[make, arguments]
+    moved = {os.fsencode(old): os.fsencode(new) for old, new in zip(made_in, folders)}
+    paths = re.compile(rb"(%s)\b" % b"|".join(map(re.escape, moved)))
+    for folder in moved.values():
+        os.makedirs(folder, 0o700, exist_ok=True)
+    for path, (mode, _, content) in found.items():
+        path = paths.sub(lambda match: moved[match[0]], os.fsencode(path))
+        if stat.S_ISREG(mode):
+            Path(os.fsdecode(path)).write_bytes(paths.sub(lambda match: moved[match[0]], content))
+        else:
+            os.mkdir(path)
+        os.chmod(path, stat.S_IMODE(mode))
+    return result
+
+
 def killed_at_every_step(act, is_step=changes_files):
     """Run `act` once; then leave in turn what a kill before each of its steps leaves, and its end leaves.
 
@@ -512,6 +550,9 @@ def interrupted_at_every_step(act, is_step, interrupt):
             return
 
 
+# --- Quick passwords and copies of the module ---
+
+
 FAST = 4  # log N of scrypt where strength is not the point
 LEAST_LOG_N = "_MIN_LOG_N"  # the module's name for the least that it takes, which no setting lowers
 
@@ -547,6 +588,9 @@ def copy_module(folder, module=MODULE):
 def compiled_module():
     """The compiled module, a program, too, which spares the time to compile it."""
     return ps.__cached__ if os.path.exists(ps.__cached__) else py_compile.compile(str(MODULE))
+
+
+# --- README's chapters ---
 
 
 def chapter(title):
@@ -9685,9 +9729,9 @@ SIX_NAMES = [f"S{n}" for n in range(6)]
 class Person:
     """Somebody with a state folder of their own, and a key or the master password."""
 
-    def __init__(self, name, folder, password=""):
-        self.key, self.password = ps.Identity.generate(), password
-        self.state = str(folder / f"state-{name}")
+    def __init__(self, name, key):
+        self.key, self.password = key, PASSWORD if name == "owner" else ""
+        self.state = os.path.abspath(f"state-{name}")
 
     @contextlib.contextmanager
     def at(self, folder):
@@ -9720,20 +9764,37 @@ def plant_in(store):
 PWNED = os.path.join(tempfile.gettempdir(), f"paissive-{uuid.uuid4().hex}")  # made by a planted command
 
 
-@pytest.fixture
-def attacked(store_folder, tmp_path):
-    """A repository with a store of six secrets and two members, its people, and what a leaver has of it."""
-    everybody = {name: Person(name, tmp_path) for name in ("ada", "bob", "eve")}
-    everybody["owner"] = Person("owner", tmp_path, PASSWORD)
-    (tmp_path / "repository/sub").mkdir(parents=True)
-    with everybody["owner"].at(tmp_path / "repository") as store:
+def make_attacked():
+    keys = {name: ps.Identity.generate() for name in ("ada", "bob", "eve", "owner")}
+    team = people(keys)
+    (team.folder / "sub").mkdir(parents=True)
+    with team.owner.at(team.folder) as store:
         store.set_all({name: f"value of {name}" for name in SIX_NAMES})
         for name in ("ada", "bob"):
-            store.add_member(name, str(everybody[name].key.recipient()))
-    shutil.copytree(tmp_path / "repository/.paissive", tmp_path / "leaver/.paissive")
-    yield types.SimpleNamespace(folder=tmp_path / "repository", leaver=tmp_path / "leaver", **everybody)
+            store.add_member(name, str(keys[name].recipient()))
+    shutil.copytree(team.folder / ".paissive", team.leaver / ".paissive")
+    return keys
+
+
+def people(keys, **more):
+    """Those who have these keys, with the folders of a repository and of a leaver."""
+    everybody = {name: Person(name, key) for name, key in keys.items()}
+    folder, leaver = Path.cwd() / "repository", Path.cwd() / "leaver"
+    return types.SimpleNamespace(folder=folder, leaver=leaver, **everybody, **more)
+
+
+@pytest.fixture
+def no_planted_command(store_folder):
+    """Remove what a planted command has made."""
+    yield
     with contextlib.suppress(FileNotFoundError):
         os.unlink(PWNED)
+
+
+@pytest.fixture
+def attacked(no_planted_command):
+    """A repository with a store of six secrets and two members, its people, and what a leaver has of it."""
+    return people(made_once(make_attacked))
 
 
 def copy_planted(theirs, ours):
@@ -9921,20 +9982,26 @@ PUT_BACK = {
 }
 
 
-@pytest.fixture(params=PUT_BACK)
-def put_back(request, attacked):
-    """A repository in which a leaver has put an older store back; ada knows the store, not the removal."""
-    committed(attacked.folder)
-    attacked.ada.confirm(attacked.folder)
-    with attacked.owner.at(attacked.folder) as store:
+def make_put_back(way):
+    keys = made_once(make_attacked)
+    team = people(keys)
+    committed(team.folder)
+    team.ada.confirm(team.folder)
+    with team.owner.at(team.folder) as store:
         old = pin_of(store)
-    theirs = remove_bob(attacked)
-    removal = new_commit(attacked.folder)[:7]
-    PUT_BACK[request.param](attacked, theirs)
+    theirs = remove_bob(team)
+    removal = new_commit(team.folder)[:7]
+    PUT_BACK[way](team, theirs)
     for file in ("secrets/S1.age", "rotation/S1.age"):
-        assert (attacked.folder / ".paissive" / file).read_bytes() == (theirs / file).read_bytes()
-    attacked.old, attacked.removal = old, removal
-    return attacked
+        assert (team.folder / ".paissive" / file).read_bytes() == (theirs / file).read_bytes()
+    return keys, {"old": old, "removal": removal}
+
+
+@pytest.fixture(params=PUT_BACK)
+def put_back(request, no_planted_command):
+    """A repository in which a leaver has put an older store back; ada knows the store, not the removal."""
+    keys, more = made_once(make_put_back, request.param)
+    return people(keys, **more)
 
 
 def test_an_older_store_that_was_put_back_in_git_is_refused_by_who_was_not_told_of_the_removal(put_back, say):
