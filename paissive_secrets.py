@@ -15861,7 +15861,9 @@ _ITEM = lazily(  # of a row, with what follows it: a plain string, or anything e
 )
 _ROW_END = lazily(rb"\)(?=\s{0,40},\s{0,40}\()|;\s{0,9}\n")  # or the end of all rows
 _MAX_IN_ROW = 1 << 13  # bytes of a value, or to the end of a row that can't be read
-_WEB_KEY_MEMBER = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["']([\w-]{16,})""")
+_WEB_KEY_MEMBER = lazily(  # a private one: RFC 7518, 6.2.2, 6.3.2 and 6.4
+    rb"""(?<![\w-])(?:k|d[pq]?|p|qi?)\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["']([\w-]{16,})"""
+)
 _RSA_NUMBER = lazily(  # of a private key: "D":"…" or <D>…</D>
     rb"""(?<!\w)(?:D|DP|DQ|InverseQ|P|Q)(?:\\{0,3}["']\s{0,9}:\s{0,9}\\{0,3}["']|>)"""
     rb"""((?:[A-Za-z0-9+/]|\\{1,2}u002[Bb]){40,}={0,2})"""
