@@ -18904,7 +18904,7 @@ _WAYS = (
     ),
     # Symfony.
     _Way(r"(?:\.php|\.xml|@yaml)", "%env(", r"%env\((?:(?P<default>default:\w*:)|\w+:){0,6}@name\)%"),
-    _Way(r"(?:\.php|\.xml|@yaml)", "env(", r"""(?m)^[ \t]*["']?env\(@name\)["']?(?P<default>:)"""),
+    _Way("@yaml", "env(", r"""(?m)^[ \t]*["']?env\(@name\)["']?(?P<default>:)"""),
     # Go: tags of structs.
     _Way(
         r"\.go",

@@ -34825,7 +34825,6 @@ ASKED = [
     *((".github/workflows/a.yml", f"key: {other}", "") for other in ("secrets.X_KEY", "${{ env.X_KEY }}")),
     (".github/workflows/a.yml", "  # key: ${{ secrets.X_KEY }}", ""),
     ("a.yml", "key: {{ .Values.secrets.X_KEY }}", ""),
-    (".gitlab-ci.yml", "- login -p $CI_X_KEY", ""),
     ("a.rs", '#[arg(long, env = "X_KEY")]', "missing"),
     ("a.rs", '#[clap(long, env = "X_KEY", default_value = "x")]', "optional"),
     ("a.rs", "#[clap(long)]\n    pub x_key: String,", ""),
@@ -34868,6 +34867,22 @@ ASKED = [
         ).split()
     ),
     *((f"{name}file", "getenv('X_KEY')", "missing") for name in ("Gem", "Rake", "Guard", "Cap")),
+    ("config/services.xml", "<argument>%env(X_KEY)%</argument>", "missing"),
+    ("a.go", 'type c struct { Key string `environ:"X_KEY"` }', "missing"),
+    *((name, "@Value('${X_KEY}') String key", "missing") for name in ("A.kt", "A.kts", "A.groovy")),
+    ("bootstrap.yml", "key: ${X_KEY}", "missing"),
+    *(
+        ("a.rs", f'env::var("X_KEY").{call}', "optional")
+        for call in ("ok()", "is_ok()", "is_err()", "or(x)", "map_or(x, y)")
+    ),
+    ("a.rs", '#[structopt(long, env = "X_KEY")]', "missing"),
+    *((name, ': "${X_KEY:?}"', "missing") for name in ("a.bash", "a.zsh", "docker-entrypoint")),
+    *((f"a.{ending}", "{{ lookup('env', 'X_KEY') }}", "missing") for ending in ("j2", "jinja", "jinja2")),
+    *(("site.yml", f"a: {{{{ {call}('env', 'X_KEY') }}}}", "missing") for call in ("query", "q")),
+    *(
+        ("site.yml", f"a: {{{{ lookup('env', 'X_KEY') {other} }}}}", "optional")
+        for other in ("| d(1)", "or 1")
+    ),
     *((f"a.{ending}", "ENV['X_KEY']", "missing") for ending in ("rake", "yaml", "phtml")),
     ("a.rb", "ENV.fetch('X_KEY') do 'x' end", "optional"),
     ("a.ts", "const {X_KEY} = Bun.env", "missing"),
@@ -34954,6 +34969,13 @@ def test_check_knows_how_each_kind_of_file_asks_for_a_name(tmp_path, say):
         if there != ({kind} if kind else set()):
             wrong.append((name, line, there))
     assert wrong == []
+
+
+def test_check_asks_for_no_variable_of_a_ci_service(folder, say):
+    own = "CI_JOB_TOKEN GITLAB_USER_ID TRAVIS_COMMIT".split()
+    for name in (".gitlab-ci.yml", ".travis.yml", "compose.yaml"):
+        (folder / name).write_text("".join(f"- login -p ${name} ${{{name}}}\n" for name in own))
+    assert say("check") == (0, "0 names in 3 files, 0 missing\n")
 
 
 def test_check_asks_for_the_names_of_the_backend_that_is_chosen(tmp_path, say, monkeypatch):
@@ -35120,13 +35142,22 @@ READS_DOTENV = [
     ("bootstrap.php", "(new Dotenv())->bootEnv(__DIR__.'/.env');"),
     ("public/index.php", "require_once dirname(__DIR__).'/vendor/autoload_runtime.php';"),
     ("bootstrap/app.php", "return Application::configure(basePath: dirname(__DIR__))"),
-    ("main.go", "godotenv.Load()"),
+    ("a.rb", "require 'dotenv/load'"),
+    ("a.rb", "Dotenv.load"),
+    ("bootstrap/app.php", "new Illuminate\\Foundation\\Application(__DIR__)"),
+    ("package.json", '{"scripts": {"start": "node -r dotenv/config a.js", "test": "jest"}}'),
+    ("package.json", '{"scripts": {"test": "dotenv -- jest"}}'),
+    *(("main.go", f"godotenv.{call}()") for call in ("Load", "Overload", "Read")),
+    *(("main.rs", f"dotenvy::{call}()") for call in ("from_path", "load")),
     ("main.go", 'import _ "github.com/joho/godotenv/autoload"'),
     ("main.rs", "dotenvy::dotenv().ok();"),
     ("compose.yaml", "services:\n  web:\n    env_file: .env"),
     ("compose.yaml", "    env_file:\n      - .env"),
     ("compose.yaml", "    env_file:\n      - path: ./.env"),
+    ("compose.yaml", "    env_file: [.env]"),
     ("run.sh", "source .env"),
+    ("run.bash", ". ./.env"),
+    *((name, "source .env") for name in ("run.zsh", "a.mk", "ci.yml", "ci.yaml", "docker-entrypoint")),
     ("Makefile", "include .env"),
     ("justfile", "set dotenv-load"),
 ]
