@@ -13593,38 +13593,32 @@ class Span(NamedTuple):
 
 
 def keyword_hits(
-    window: bytes, language: str, keywords: frozenset[bytes] = frozenset()
-) -> Iterator[tuple[bytes, int, int, re.Match[bytes] | None]]:
+    window: bytes, language: _Language, keywords: frozenset[bytes] = frozenset()
+) -> Iterator[tuple[bytes, int, int, list[Candidate] | None]]:
     """Yield the places of keywords and of names with a telltale fragment, in order.
 
-    For a name, it is (fragment, start, end, match of the assignment from the fragment's end on); names
-    without a value are left out. For one of `keywords`, it is (keyword, start, end, None); since the text is
-    folded, similar words are taken for it.
+    For a name, it is (word with the fragment, start, end, candidates for its value); names without a value
+    are left out. For one of `keywords`, it is (keyword, start, end, None); since the text is folded, similar
+    words are taken for it.
     """
-    source = language == "source"
     search = _keyword_search(keywords)
-    assignment = _assignment(source).match
-    is_no_word = _NO_WORD.match
+    words, known = search.find_words(window, language)
     resume_at = 0
-    words, valueless = search.find_words(window, source)
     for word, start, stop in words:
-        if start < resume_at or start in valueless:
+        if start < resume_at:
             continue
-        if word in search.keywords:
+        if word in keywords:
             yield word, start, stop, None  # another may begin in it
-        else:
-            resume_at = stop
-        for fragment, after in search.fragments[word]:
-            found = assignment(window, stop - after)
-            # Compare the fragment last: few have a value.
-            if not found or window[found.start() - len(fragment) : found.start()].lower() != fragment:
+            if not search.fragments[word]:
                 continue
-            if found["apart"] is not None or fragment in _ANY_VALUE_WORDS or is_no_word(window, found.end()):
-                yield fragment, start, stop - after, found
-                # Behind `stop` in any case: there, no value was found.
-                resume_at = found.end() if found["apart"] is None else max(found.end("rest"), stop + 1)
-        if resume_at == stop:
-            valueless.add(start)
+        values = known.get(start) or (start, *search.values_of(window, language, word, stop))
+        was_at, resume_at, candidates = known[start] = values
+        if was_at != start:  # in an earlier text
+            moved = start - was_at
+            resume_at += moved
+            candidates = [c._replace(start=c.start + moved, end=c.end + moved) for c in candidates]
+        if candidates:
+            yield word, start, stop, candidates
 
 
 def _choices(branches: dict[bytes, list[bytes]]) -> bytes:
@@ -13636,7 +13630,10 @@ def _choices(branches: dict[bytes, list[bytes]]) -> bytes:
 # a text has very many.
 _Word = tuple[bytes, int, int]
 _MAX_WORD_AHEAD = 200  # bytes after a word that say whether it is one: `_AHEAD`, `_VALUE_AHEAD_IN_SOURCE`
-_MAX_ASSIGNMENT = 1 << 12  # bytes after a word that say whether it has a value: `_assignment`
+# Where a word begins, where to go on behind its values, and the candidates for them.
+_Values = tuple[int, int, "list[Candidate]"]
+_MAX_ASSIGNMENT = 1 << 14  # bytes after a word that say which values it has
+_MAX_BEFORE_NAME = 1 << 10  # bytes before a word that say so, too: it may be in an object with them
 
 
 class _KeywordSearch:
@@ -13676,17 +13673,21 @@ class _KeywordSearch:
             word: [(part, len(word) - word.find(part) - len(part)) for part in fragments if part in word]
             for word in words
         }
-        # By whether it is source: the text that was searched last, its words, and the begins of those without
-        # a value. `find_words` replaces all three; `keyword_hits`, which looks for values, adds to those.
-        self._last: dict[bool, tuple[bytes, list[_Word], set[int]]] = {}
+        # By whether it is source: the text that was searched last, its language, its words, and the values
+        # that are known, by the begins of their words. `find_words` replaces all four; `keyword_hits` adds
+        # values, whose places may be those of an earlier text.
+        self._last: dict[bool, tuple[bytes, _Language, list[_Word], dict[int, _Values]]] = {}
 
-    def find_words(self, text: bytes, source: bool) -> tuple[list[_Word], set[int]]:
-        """Return the words of a text, in order, and the begins of those that are known to have no value.
+    def find_words(self, text: bytes, language: _Language) -> tuple[list[_Word], dict[int, _Values]]:
+        """Return the words of a text, in order, and the values that are known, by the begins of their words.
 
         A word may begin inside another. Only lines that differ from the last text are searched: in a history,
-        that is mostly a version of the same file. Without this, a history takes half as long again.
+        that is mostly a version of the same file. Without this, a history takes twice as long.
         """
-        last, words, valueless = self._last.get(source, (b"", [], set()))
+        source = language.kind == "source"
+        last, last_language, words, known = self._last.get(source, (b"", language, [], {}))
+        if language != last_language:
+            last, words, known = b"", [], {}
         begin, end = _differing_lines(last, text)
         moved = len(text) - len(last)
         found = [word for word in words if word[1] < begin]
@@ -13696,12 +13697,28 @@ class _KeywordSearch:
         while (hit := self._search(folded, start + 1)) and begin + (start := hit.start()) < end:
             if not source or hit.lastgroup in self._keyword_groups or has_value(folded, hit.end()):
                 found.append((self._words[hit.lastgroup or ""], begin + start, begin + hit.end()))
-        still_valueless = {at for at in valueless if at < begin - _MAX_ASSIGNMENT}
+        still_known = {at: values for at, values in known.items() if at < begin - _MAX_ASSIGNMENT}
         if end < len(text):
             found += [(word, at + moved, to + moved) for word, at, to in words if at + moved >= end]
-            still_valueless.update(at + moved for at in valueless if at + moved >= end)
-        self._last[source] = (text, found, still_valueless)
-        return found, still_valueless
+            near = end + _MAX_BEFORE_NAME - moved
+            still_known.update((at + moved, values) for at, values in known.items() if at >= near)
+        self._last[source] = (text, language, found, still_known)
+        return found, still_known
+
+    def values_of(
+        self, window: bytes, language: _Language, word: bytes, stop: int
+    ) -> tuple[int, list[Candidate]]:
+        """Return where to go on behind a word that ends at `stop`, and the candidates for its values."""
+        for fragment, after in self.fragments[word]:
+            found = _assignment(language.kind == "source").match(window, stop - after)
+            # Compare the fragment last: few have a value.
+            if found and window[found.start() - len(fragment) : found.start()].lower() == fragment:
+                is_apart = found["apart"] is not None
+                if is_apart or fragment in _ANY_VALUE_WORDS or _NO_WORD.match(window, found.end()):
+                    # Behind `stop` in any case: there, no value was found.
+                    resume_at = max(found.end("rest"), stop + 1) if is_apart else found.end()
+                    return resume_at, _candidates_at(window, language, found)
+        return (0 if word in self.keywords else stop), []
 
 
 def _differing_lines(last: bytes, text: bytes) -> tuple[int, int]:
@@ -13740,7 +13757,9 @@ def _assignment(source: bool) -> re.Pattern[bytes]:
     a digit, or ends where a string or a part of one does. Elsewhere, a value may be below its name.
     """
     form = {step: "|".join(regex for regex, _ in rows) for step, rows in _assignment_forms().items()}
-    name = r"(?=(?P<name>[\w.$-]{0,40}))(?P=name)"  # gives nothing back: a name ends where its letters end
+    # These two give nothing back: a name ends where its letters end, and spaces where the next thing begins.
+    name = r"(?=(?P<name>[\w.$-]{0,40}))(?P=name)"
+    spaces = r"(?=(?P<spaces>[ \t]{0,20}))(?P=spaces)"
     where = " in source" if source else ""
     above = "" if source else f"(?:{form['above a bare value']})?"
     quotes = r"(?<=[\"'`])" if source else ""
@@ -13749,7 +13768,7 @@ def _assignment(source: bool) -> re.Pattern[bytes]:
         rf"(?P<rest>{name}(?:{form['after the name']})?\]?\)?(?:\[\d{{0,5}}\])?)",
         rf"(?:(?P<apart>{quotes}[ \t]{{0,9}}(?:{form['behind an attribute in quotes']})",
         rf"|[ \t]{{0,9}}(?:{form['behind an attribute on a line' + where]}|{form['behind an element']}",
-        rf"|{form['before an object']}))|(?:{form['type']})?[ \t]{{0,20}}",
+        rf"|{form['before an object']}))|(?:{form['type']})?{spaces}",
         rf"(?:(?P<separator>{form['separator before a quote']})[ \t]{{0,20}}",
         rf"{_NEXT_LINE}{operand}(?:{form['before a quote']})?{_STRING_PREFIX}{_QUOTE}{_OPENS}",
         rf"|(?P<bare>{form['separator before a bare value']})(?:\*\*)?(?P<outer>[ \t]{{0,20}})",
@@ -13779,7 +13798,7 @@ class _Name(NamedTuple):
     text: bytes
 
 
-def candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) -> list[Candidate]:
+def _candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) -> list[Candidate]:
     """Return the values of the name in a match: one, or the items of a list.
 
     Return [] if the name isn't a secret's or is a reference of ours, and if it is only mentioned, read or
@@ -15542,9 +15561,9 @@ def find_spans(
     yield from _keys_with_plus(text)
     if language.kind in ("docs", "none"):
         yield from _values_in_tables(text, path)
-    for word, start, end, hit in keyword_hits(text, language.kind, _keywords()):
-        if hit:
-            for candidate in candidates_at(text, language, hit):
+    for word, start, end, candidates in keyword_hits(text, language, _keywords()):
+        if candidates:
+            for candidate in candidates:
                 yield _judge_in_text(text, _with_all_parts(text, candidate), path)
         # Don't look at the same text twice, nor at what only looks like the keyword once it is folded.
         elif (
@@ -15576,11 +15595,8 @@ def _whole_file(text: bytes, path: str) -> Iterator[Span]:
 def _literal_spans(text: bytes, path: str) -> Iterator[Span]:
     """Yield bare values that are assigned in strings of source that have several lines: a .env in a test."""
     for begin, literal in literals(text, language_of(path)):
-        hits = keyword_hits(literal, "config", _keywords())
-        found = (
-            candidate for *_, hit in hits if hit for candidate in candidates_at(literal, IN_LITERAL, hit)
-        )
-        for candidate in found:
+        found = (candidates or () for *_, candidates in keyword_hits(literal, IN_LITERAL, _keywords()))
+        for candidate in chain.from_iterable(found):
             if not candidate.quote:  # in quotes, it is found as in any source
                 span = judge_candidate(candidate, path)
                 yield span._replace(start=begin + span.start, end=begin + span.end)

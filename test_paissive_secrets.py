@@ -23530,23 +23530,21 @@ def test_a_version_of_a_text_has_the_words_that_it_has_on_its_own():
     of_history = ps._KeywordSearch((b"connect(",))
     for text in versions_of_a_text(rng, 400):
         alone = ps._KeywordSearch((b"connect(",))
-        assert of_history.find_words(text, True)[0] == alone.find_words(text, True)[0]
+        source = ps.language_of("a.py")
+        assert of_history.find_words(text, source)[0] == alone.find_words(text, source)[0]
         again = rng.random() < 0.1  # the same again
-        assert not again or of_history.find_words(text, True)[0] == alone.find_words(text, True)[0]
+        assert not again or of_history.find_words(text, source)[0] == alone.find_words(text, source)[0]
 
 
 def test_a_version_of_a_text_has_the_values_that_it_has_on_its_own(monkeypatch):
     monkeypatch.setattr(ps, "_MAX_ASSIGNMENT", 1000)  # these texts are short
     rng = random.Random(1202)
 
-    def values(text, language):
-        return [(word, at, end, hit and hit.end()) for word, at, end, hit in ps.keyword_hits(text, language)]
-
     for text in versions_of_a_text(rng, 200):
-        language = rng.choice(("config", "source"))
-        of_history = values(text, language)
+        language = ps.language_of(rng.choice(("a.conf", "a.py")))
+        of_history = [*ps.keyword_hits(text, language)]
         ps._keyword_search.cache_clear()
-        alone = values(text, language)
+        alone = [*ps.keyword_hits(text, language)]
         assert of_history == alone
 
 
@@ -23555,7 +23553,8 @@ def test_a_change_far_behind_a_name_can_give_it_a_value():
     versions = [
         b"Pass" + b"word:\n" + comments * 3 + end for end in (b"  hunter22\n", b"  Default: hunter22\n")
     ]
-    assert [len([*ps.keyword_hits(text, "config")]) for text in versions] == [0, 1]
+    language = ps.language_of("a.yml")
+    assert [len([*ps.keyword_hits(text, language)]) for text in versions] == [0, 1]
 
 
 # A form in which a language, a format or a command sets a password, in each row: a path, and the text.
@@ -28235,12 +28234,25 @@ def test_a_line_counts_anew_if_what_follows_it_has_changed_since_the_version_bef
             assert found(start + line + end, "a.yml") == ["password"]
 
 
+def test_a_name_counts_anew_if_what_precedes_it_has_changed_since_the_version_before():
+    line = f'{{"value": "{GUESSED}",\n "about": "{"x" * 40}",\n "name": "DB_PASSWORD"}}\n'
+    for text, rules in ((line.replace("value", "notes"), []), (line, ["password"])):
+        assert found("#" * 99 + "\n" + text + "#" * 99 + "\n", "a.json") == rules
+
+
+def test_a_text_counts_anew_in_another_language():
+    text = f"#{'x' * 99}\npassword: staple7 of 7 horses\n"
+    values = [assigned(text, path)[0][2] for path in ("a.md", "a.yml", "a.md")]
+    assert values == ["staple7", "staple7 of 7 horses", "staple7"]
+
+
 def test_every_keyword_is_found_by_a_letter_that_is_folded():
     for words in map(frozenset, (ps._keyword_detectors(), [b"hello"], [b"42"], [b"_"])):
         for word in words:
-            hits = ps.keyword_hits(b"x " + word + b" y", "log", words)
-            assert [end for found, _, end, _ in hits if found == word] == [2 + len(word)]
-    hits = ps.keyword_hits(b"one two three", "log", frozenset((b"one ", b" two ", b" three")))
+            hits = ps.keyword_hits(b"x " + word + b" y", ps.language_of("a.log"), words)
+            assert [end for found, _, end, values in hits if found == word and not values] == [2 + len(word)]
+    words = frozenset((b"one ", b" two ", b" three"))
+    hits = ps.keyword_hits(b"one two three", ps.language_of("a.log"), words)
     assert [word for word, *_ in hits] == [b"one ", b" two ", b" three"]
 
 
