@@ -32953,7 +32953,7 @@ def test_no_process_is_started_at_first_or_for_one_job(folder, monkeypatch, fork
     monkeypatch.setattr(threading, "active_count", lambda: 1)
     for seconds, jobs, is_forked in ((0.05, 2, False), (0.6, 1, False), (0.6, 2, True)):
         with monkeypatch.context() as clock:  # on which each file takes so long
-            clock.setattr(ps.time, "monotonic", itertools.count(0, seconds).__next__)
+            clock.setattr(ps.time, "process_time", itertools.count(0, seconds).__next__)
             assert (len(leaks(jobs=jobs)), forks != []) == (3, is_forked)
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())  # held back while they start
 
