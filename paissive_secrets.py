@@ -11013,9 +11013,8 @@ def _members(value: str) -> Iterator[tuple[str, str]]:
     import json
 
     found: list[tuple[str, Any]] = []
-    if value.lstrip().startswith(("{", "[")):
-        with suppress(ValueError, RecursionError):
-            json.loads(value, object_pairs_hook=found.extend)
+    with suppress(ValueError, RecursionError):
+        json.loads(value, object_pairs_hook=found.extend)
     for key, text in found:
         if isinstance(text, str):
             yield key, text
@@ -12502,7 +12501,7 @@ def values_to_mask(resolver: Resolver) -> set[str]:
 
 _FORWARDED = "SIGHUP SIGINT SIGQUIT SIGTERM SIGUSR1 SIGUSR2 SIGALRM SIGWINCH SIGCONT"
 _IS_PROGRAM = __name__ == "__main__" and os.name != "nt"  # else leave signals and terminal to our caller
-_PIPE_BYTES = 1 << 16  # what a pipe holds
+PIPE_BYTES = 1 << 18  # what a pipe holds at most, and what is masked at once
 _QUIET_SECONDS = 0.05  # of silence, after which a prompt may be shown
 # How long a finished command's outputs are read on if what it left running still has them: until this much
 # silence, and not longer than this in all.
@@ -12525,10 +12524,11 @@ def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
 def _command_error(program: str, error: OSError) -> SecretsError:
     """Return the error for a program that can't be started; it exits with 127 if there is none, or 126."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        hint = (
-            "check its name, and the interpreter that its first line names; for a line of shell, use: sh -c"
+        failure = SecretsError(
+            f"no command {show(program)}",
+            hint="check its name, and the interpreter that its first line names; "
+            "for a line of shell, use: sh -c",
         )
-        failure = SecretsError(f"no command {show(program)}", hint=hint)
         failure.exit_code = 127
     else:
         failure = SecretsError(f"can't run {show(program)}: {(error.strerror or 'it failed').lower()}")
@@ -12600,6 +12600,10 @@ def _open_outputs(encodings: Encodings, interactive: bool) -> tuple[list[_Relay]
             _resize(source, fd)
         else:
             source, end = os.pipe()
+            with suppress(ImportError, AttributeError, OSError):  # only Linux has it, and may refuse it
+                import fcntl
+
+                fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         relays.append(_Relay(source, fd, Masker(encodings)))
         ends.append(end)
     return relays, ends
@@ -12733,7 +12737,7 @@ class _Relay:
         if is_late:
             # What the command itself wrote is in the pipe, before anything that its children write now.
             patience = 0
-            if self._late_bytes >= _PIPE_BYTES:
+            if self._late_bytes >= PIPE_BYTES:
                 return False
         # On Windows, only a read can wait for a pipe.
         if os.name == "nt" or _is_ready(self.source, patience):
@@ -12741,7 +12745,7 @@ class _Relay:
                 time.sleep(_QUIET_SECONDS)
                 return not self._stop_when_quiet
             try:
-                data = os.read(self.source, _PIPE_BYTES)
+                data = os.read(self.source, PIPE_BYTES)
             except OSError:  # a terminal whose other side is gone
                 data = b""
             if is_late:
@@ -12833,7 +12837,7 @@ def _listen_for_signals() -> int:
 
 def _received(signals: int, seconds: float) -> bytes:
     """Return the numbers of the signals that have come, or that come within these seconds."""
-    return os.read(signals, _PIPE_BYTES) if _is_ready(signals, seconds) else b""
+    return os.read(signals, PIPE_BYTES) if _is_ready(signals, seconds) else b""
 
 
 def _wait_for(
@@ -12907,7 +12911,6 @@ def _handle_signal(
 
 _Redactable = Union[Backend, SecretsManager, Iterable[str]]  # where the values to mask come from
 _HIDDEN = MASK.decode()
-_READ_BYTES = 1 << 18  # of a file, at once
 _WITHHELD = "[withheld: it can't be searched for secrets]\n"  # in place of a report
 # UTF-16 and UTF-32 begin with a byte order mark, or with characters of ASCII that have NULs beside them.
 _WIDE_TEXT = lazily(rb"\xff\xfe|\xfe\xff|\0\0\xfe\xff|(?:[\t\r\n -~]\0{1,3}){4}|(?:\0{1,3}[\t\r\n -~]){4}")
@@ -13156,12 +13159,12 @@ class RedactingFilter:
         with the name for UTF-16 and UTF-32, where no value would be found.
         """
         masker = Masker(self._encodings)
-        data = read(_READ_BYTES)
+        data = read(PIPE_BYTES)
         if _WIDE_TEXT.match(data):
             raise BadValue(f"{name} is UTF-16 or UTF-32", hint="convert it to UTF-8 first, as iconv does")
         while data:
             yield masker.feed(data)
-            data = read(_READ_BYTES)
+            data = read(PIPE_BYTES)
         yield masker.feed(b"", is_end=True)
 
     def filter(self, record: Any) -> bool:

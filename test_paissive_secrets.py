@@ -22090,6 +22090,7 @@ def test_run_passes_on_all_of_a_command_and_ends_while_what_it_left_behind_still
 
 def test_run_reads_no_more_than_a_pipe_holds_of_what_is_never_silent_after_the_deadline(monkeypatch):
     monkeypatch.setattr(ps, "_MAX_GRACE_SECONDS", -1)
+    monkeypatch.setattr(ps, "PIPE_BYTES", 1 << 16)
     source, end = os.pipe()
     relay = ps._Relay(source, os.open(os.devnull, os.O_WRONLY), ps.Masker(ps.Encodings()))
     relay.stop_soon()
@@ -22951,10 +22952,10 @@ def test_redact_in_place_leaves_a_file_that_changes_meanwhile(tmp_path, reading)
 
 def test_redact_in_place_masks_a_value_wherever_it_is_in_a_long_file(tmp_path):
     log = tmp_path / "log"
-    for before in (0, ps._READ_BYTES - 5):
-        log.write_text("x" * before + SAFE + "y" * ps._READ_BYTES)
+    for before in (0, ps.PIPE_BYTES - 5):
+        log.write_text("x" * before + SAFE + "y" * ps.PIPE_BYTES)
         ps.redact_file(str(log), ps.RedactingFilter([SAFE]))
-        assert log.read_text() == "x" * before + "***" + "y" * ps._READ_BYTES
+        assert log.read_text() == "x" * before + "***" + "y" * ps.PIPE_BYTES
 
 
 def test_redact_in_place_writes_while_no_other_does(tmp_path):
