@@ -13606,6 +13606,7 @@ def keyword_hits(
     """
     search = _keyword_search(keywords)
     words, known = search.find_words(window, language)
+    assignment = _assignment(language.kind == "source")
     resume_at = 0
     for word, start, stop in words:
         if start < resume_at:
@@ -13614,7 +13615,7 @@ def keyword_hits(
             yield word, start, stop, None  # another may begin in it
             if not search.fragments[word]:
                 continue
-        values = known.get(start) or (start, *search.values_of(window, language, word, stop))
+        values = known.get(start) or (start, *search.values_of(window, language, assignment, word, stop))
         was_at, resume_at, candidates = known[start] = values
         if was_at != start:  # in an earlier text
             moved = start - was_at
@@ -13709,11 +13710,14 @@ class _KeywordSearch:
         return found, still_known
 
     def values_of(
-        self, window: bytes, language: _Language, word: bytes, stop: int
+        self, window: bytes, language: _Language, assignment: re.Pattern[bytes], word: bytes, stop: int
     ) -> tuple[int, list[Candidate]]:
-        """Return where to go on behind a word that ends at `stop`, and the candidates for its values."""
+        """Return where to go on behind a word that ends at `stop`, and the candidates for its values.
+
+        `assignment` is the expression from the word to a value in this language.
+        """
         for fragment, after in self.fragments[word]:
-            found = _assignment(language.kind == "source").match(window, stop - after)
+            found = assignment.match(window, stop - after)
             # Compare the fragment last: few have a value.
             if found and window[found.start() - len(fragment) : found.start()].lower() == fragment:
                 is_apart = found["apart"] is not None
