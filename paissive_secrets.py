@@ -15102,9 +15102,8 @@ _BEFORE_SPACE = lazily(
     r"|(?:login|(?:role|user) \S+) )|:)\Z"
 )  # and a name follows
 _IDENTIFIER = lazily(r"[A-Za-z_$][\w$.-]*\Z")
-_IN_ACTION = lazily(
-    r"(?:\{[{%]|<%)(?:(?![%}]\}|%>).)*\Z"
-)  # of a template: {{- $a := f, {% set a = f, <% a = f
+# In an action of a template: {{- $a := f, {% set a = f, <% a = f
+_IN_ACTION = lazily(r"(?:\{[{%]|<%)(?:(?![%}]\}|%>).)*\Z")
 _WORDS = lazily(  # shop-db2_tls, auth.google/v2
     r"""(?x)
     [A-Za-z]{1,40}(?:\d{1,2}(?=[-_]))?                      # a word, and a number before a dash
