@@ -7069,6 +7069,11 @@ def test_a_command_reads_nothing_from_our_stdin():
         assert ps.run_command(["wc", "-c"], None, 60).strip() == "0"
 
 
+def test_a_command_gets_all_of_a_text_that_a_pipe_has_no_room_for():
+    text = "".join(map(str, range(60_000)))
+    assert ps.run_command(["cat"], text, 60, capture=True) == text
+
+
 def test_a_command_need_not_read_the_value(monkeypatch):
     failed = []
     monkeypatch.setattr(threading, "excepthook", failed.append)
@@ -8089,6 +8094,11 @@ def test_a_record_of_a_rekey_that_was_killed_as_it_ended_is_finished_by_the_next
     assert records() == {str(store_folder): [new]}
 
 
+def test_a_store_in_a_rekey_fits_whoever_knows_one_of_its_identities():
+    store = ps.KnownStore(("old", "new"), "record")
+    assert [store.fits(*known) for known in (["old"], ["x", "new"], ["x"], [])] == [True, True, False, False]
+
+
 def test_of_the_stores_above_the_nearest_that_is_recorded_is_found(tmp_path, store_folder):
     for folder in ("a", "a/b", "a/b/c", "a/b/c/d"):
         (tmp_path / folder / ".paissive").mkdir(parents=True)
@@ -8097,6 +8107,13 @@ def test_of_the_stores_above_the_nearest_that_is_recorded_is_found(tmp_path, sto
     ps.record_store(str(tmp_path / "a/.paissive"), ["x"], "")
     assert ps.known_store_above(below, cache) == str(tmp_path / "a/.paissive")
     ps.record_store(str(tmp_path / "a/b/.paissive"), ["y"], "")
+    assert ps.known_store_above(below, cache) == str(tmp_path / "a/b/.paissive")
+    (tmp_path / "a/b/c/other").mkdir()
+    for other in ("a/b/c/.paissive", "a/b/c/other", "a/b/c/d/.paissive"):
+        ps.record_store(str(tmp_path / other), ["z"], "")
+    (
+        tmp_path / "a/b/c/.paissive"
+    ).rmdir()  # nor does one count that is gone, has another name, or is the same
     assert ps.known_store_above(below, cache) == str(tmp_path / "a/b/.paissive")
     assert ps.known_store_above("/.paissive", cache) == ""
 
@@ -16430,6 +16447,14 @@ def test_what_was_read_in_one_go_is_not_read_again():
     store.get = store.get_stages = lambda *names: pytest.fail("read again")
     assert snapshot.stages(store, "A") == {"current": value}
     assert ps.Resolver(snapshot).text("${secret:A}", store, "x") == value
+
+
+def test_references_lead_to_a_hundred_secrets_and_no_more(monkeypatch):
+    for n in range(103):
+        monkeypatch.setenv(f"L{n}", f"${{secret:L{n + 1}}}")
+    monkeypatch.setenv("L103", "end")
+    assert ps.resolve_text("secret:L4", "env", "start") == "end"
+    assert "leads through too many" in refusal(ps.resolve_text, "secret:L3", "env", "start")
 
 
 def test_references_may_not_ask_for_endless_work_or_form_a_cycle(monkeypatch):
