@@ -14733,9 +14733,6 @@ def properties() -> list[_Property]:
 
 _UUID_VALUE = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _LONG_HEX = lazily(r"[0-9a-fA-F]{32,}\Z")
-_HEX_OF_HASH = lazily(
-    r"(?:[0-9a-fA-F]{16}){2}(?:[0-9a-fA-F]{8}|(?:[0-9a-fA-F]{16}){2}|(?:[0-9a-fA-F]{32}){3})?\Z"
-)
 _ENCODED = lazily(  # as hashes and ciphertext are: in hex or Base64
     r"(?:[0-9a-fA-F]{32,}|(?=.*[0-9+/=])[A-Za-z0-9+/]{22,}={0,2})\Z"
 )
@@ -15136,11 +15133,6 @@ def _is_in_settings(c: Candidate) -> bool:
     return c.language in ("config", "shell")
 
 
-def _is_hex_of_hash(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether a password outside settings is in hex, as long as MD5, SHA-1 or SHA-2."""
-    return c.kind == "pass" and not _is_in_settings(c) and bool(_HEX_OF_HASH.match(value))
-
-
 def _is_salt(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether the value is the salt of one hash, which is no secret, as in a column `salt`.
 
@@ -15451,14 +15443,6 @@ _IN_CONTEXT = (
         _is_word,
         "a.yml tok·en: tomcat9",
         "a.yml tok·en: tomcat7qx9",
-    ),
-    _Context(
-        "it is a password's hash in hex",
-        "low",
-        "value and name",
-        _is_hex_of_hash,
-        'a.py pas·sword = "{h40}"',
-        "a.env pas·sword={h40}",
     ),
     _Context(
         "many such values are samples",

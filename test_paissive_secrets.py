@@ -26107,6 +26107,7 @@ DOUBTS = """
 many such values are samples | a.md secre·t={A40} | a.env secre·t={A40}
 many such values are samples | a.py set_secre·t("{A40}") | a.py secre·t = "{A40}"
 many such values are samples | a.py # secre·t = "{A40}" | a.py secre·t = "{A40}"
+many such values are hashes | a.py pass·word = "{h40}" | a.py pass·word = "x7c9!{A12}"
 many such values are hashes | a.js pass·word = "{A42}9=" | a.env PASS·WORD={A42}9=
 many such values are hashes | a.sh export PASS·WORD={h40} | a.sh export PASS·WORD={A40}
 many such values are names | a.py pass·word = "xqzvkwjh" | a.py pass·word = "xqzvkwj7"
@@ -26809,21 +26810,12 @@ client_secret = "8361947205812", token = "k8361947205812", api_token: "s3600"
 === , a.txt
 WIDGET_TOK·EN={A20}?{A15}
 WIDGET_TOK·EN={A20}%{A6}?{A6}, WIDGET_K·EY={h11}g{h10}
+pass·word = "{h40}"
 pass·word = "=>(k7{A10}"
 WIDGET_TOK·EN={h40}
 WIDGET_K·EY={a20}?!{a20}
 WIDGET_TOK·EN={W10}-{h8}?{h5}!#$^{h3}*{h5}
 WIDGET_TOK·EN={A20}%2F{A20}
-=== it is a password's hash in hex, a.txt
-pass·word = "{h32}"
-pass·word = "{h40}"
-pass·word = "{h64}"
-=== , a.txt
-pass·word = "{h32}0a"
-pass·word = "{A32}"
-secr·et = "{h40}"
-=== , a.sh
-pass·word="{h40}"
 === it is a number, a name or a word, a.go
 Pass: "truststores"
 === , a.go
