@@ -14866,7 +14866,7 @@ def _confidence_of_score(c: Candidate) -> str:
     other under the name of a key needs more outside settings, where most keys find an entry.
     """
     score = _score(c)
-    is_whole_key = is_secret_name(c.name) and looks_random(c.value) and bool(_WHOLE_KEY.match(c.value))
+    is_whole_key = bool(_WHOLE_KEY.match(c.value)) and is_secret_name(c.name) and looks_random(c.value)
     if is_whole_key and c.separator in ("=", ":", "=>", ","):
         score = max(score, _LIKELY)
     if c.kind == "key" and not is_whole_key and not _is_in_settings(c) and score < _LIKELY_KEY:
