@@ -12195,7 +12195,7 @@ def _warn_of_missing_program(what: str, step: Any, folder: str) -> None:
     if not isinstance(step, list):
         return
     program = step[0]
-    if step[:2] == ["sh", "-c"]:
+    if step[:2] == ["sh", "-c"] and len(step) > 2:
         program = re.split(r"[\s;&|<>()]", step[2].strip(), maxsplit=1)[0]
     if not re.fullmatch(r"[\w./+~-]+", program):  # a quote, a substitution or an assignment
         return
@@ -12764,8 +12764,9 @@ class _Relay:
             except BlockingIOError:  # our caller made the pipe nonblocking
                 _is_ready(self.target, MAX_DURATION, to_write=True)
             except OSError as error:
-                gone = (errno.EPIPE, errno.EIO)  # a reader that has left, a terminal that is closed
-                self.failure = "" if error.errno in gone else (error.strerror or "it failed").lower()
+                is_closed_terminal = error.errno == errno.EIO and stat.S_ISCHR(os.fstat(self.target).st_mode)
+                if error.errno != errno.EPIPE and not is_closed_terminal:  # else the reader has left
+                    self.failure = (error.strerror or "it failed").lower()
                 return False
         return True
 
@@ -19212,11 +19213,14 @@ def _dotenv_files_above(folder: str, base: str) -> list[str]:
 def _dotenv_holds(audit: Audit, path: str) -> str:
     """Return "references" if a .env file has any, else "moved" if its secrets were, or "".
 
-    For one that can't be read, return "" and count it as unreadable.
+    For one that can't be read, return "" and count it as unreadable. A folder or a device is no .env.
     """
     try:
         dotenv = Dotenv(read_file(path).decode("utf-8", "replace"), path)
-    except (SecretsError, FileNotFoundError):  # a folder, for instance, or nothing is there
+    except (Unsafe, FileNotFoundError):
+        return ""
+    except BadValue:
+        audit.add_unreadable(shown_path(path, audit.base), "it is too large")
         return ""
     except OSError as error:
         audit.add_unreadable(shown_path(path, audit.base), str(error.strerror))

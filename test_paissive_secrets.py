@@ -21040,6 +21040,11 @@ def test_a_program_that_is_not_here_is_a_warning_when_it_is_scheduled(line, rota
         )
 
 
+def test_a_shell_without_a_line_to_run_is_scheduled_like_any_program(rotation, capsys):
+    rotation.schedule("DB_PASSWORD", "1d", apply=["sh", "-c"])
+    assert capsys.readouterr().err == ""
+
+
 def test_a_program_is_looked_for_where_the_commands_of_the_store_run(files, monkeypatch, capsys):
     Path("apply.sh").touch(0o755)
     monkeypatch.chdir(STORE / "secrets")
@@ -22341,6 +22346,15 @@ def test_run_with_closed_outputs():
     words = words.replace(">&-", "2>&-")
     done = subprocess.run(words, shell=True, capture_output=True, env={**os.environ, **SECRETS})
     assert (done.stdout, done.stderr, done.returncode) == (b"a\n", b"", 0)
+
+
+def test_a_disk_that_fails_is_no_reader_that_has_left(tmp_path, monkeypatch):
+    target = os.open(tmp_path / "out", os.O_WRONLY | os.O_CREAT)
+    relay = ps._Relay(0, target, ps.Masker(ps.Encodings()))
+    failing = unittest.mock.Mock(side_effect=OSError(errno.EIO, "Input/output error"))
+    monkeypatch.setattr(os, "write", failing)
+    assert not relay._write(b"output")
+    assert relay.failure == "input/output error"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
@@ -35202,6 +35216,9 @@ def test_check_names_an_env_file_that_it_can_not_read(folder, say):
     (folder / ".env.local").mkdir()  # of another tool: it is no file
     why = "can't read app/.env: Too many levels of symbolic links\n"
     assert say("check") == (2, f"{why}0 names in 1 file, 0 missing\n")
+    (folder / "app/.env").unlink()
+    (folder / "app/.env").write_bytes(b"#" * (ps.MAX_FILE_BYTES + 1))
+    assert say("check") == (2, "can't read app/.env: it is too large\n0 names in 2 files, 0 missing\n")
 
 
 def test_check_reads_a_tree_that_is_deeper_than_python_allows(folder, say):
