@@ -5030,7 +5030,8 @@ def record_store(folder: str, fingerprints: Sequence[str], member: str = "") -> 
     """Record for a folder the fingerprints of its store, the member who opens it, and git's current commit.
 
     For the member "", keep the recorded one. Return "" if all is recorded now, else why not. Raise Denied or
-    Unavailable if the record can't be read, or if other fingerprints are recorded, and can't be replaced.
+    Unavailable if the record can't be read, or if other fingerprints are recorded, and can't be replaced;
+    BadValue if it is damaged, and Unsafe if others can write it.
     """
     commit = checked_out_commit(folder, FileCache())
 
@@ -12477,9 +12478,10 @@ def _composed_texts(
 
 
 def values_to_mask(resolver: Resolver) -> set[str]:
-    """Return the values that a resolver put in, all their stages, and the keys to their stores.
+    """Return the values that a resolver put in, all their stages, and the keys that opened their stores.
 
-    Keys that are too short to mask are left out; of the values, a masker decides that.
+    The stages are read from the stores. Keys that are too short to mask are left out; of the values, a masker
+    decides that.
     """
     values = set(resolver.values)
     # A program may still have a previous value, or have a pending one already.
@@ -12699,7 +12701,7 @@ class _Relay:
         self.failure = ""  # why the rest could not be written
         self.thread = threading.Thread(target=self._run, daemon=True)
         self._masker = masker
-        self._peer = peer
+        self._peer = peer  # the relay of the terminal's output, for that of keystrokes
 
     def close(self) -> None:
         """Close our own descriptors, so that a process that still writes learns that nobody reads."""
@@ -13930,7 +13932,10 @@ def _is_argument(name: bytes, value: bytes, before: bytes) -> bool:
 
 
 def _quoted_at(window: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
-    """Match the quoted text, or its beginning, unless a call reads a name: then its default, or None."""
+    """Match the quoted text, or its beginning, unless a call reads a name: then its default, or None.
+
+    The value is the last group of the match or, without groups, the whole match.
+    """
     value = _quote_regex(match["quote"]).match(window, match.end(), match.end() + MAX_VALUE)
     if not value or not match["call"]:
         return value
@@ -15594,7 +15599,7 @@ def _literal_spans(text: bytes, path: str) -> Iterator[Span]:
 
 
 def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
-    """Return the verdict on a candidate, low if what stands around it says that it is uncertain."""
+    """Return the verdict on a candidate, low at most if what stands around it says that it is uncertain."""
     reason = ""
     if c.value.isalpha() and _is_apart(text, c):
         reason = "it is a word below or beside a label"
