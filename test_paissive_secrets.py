@@ -2903,6 +2903,8 @@ def test_a_bad_name_is_refused_with_the_reason():
         "": "it is empty",
         5: "it is not text",
         b"A": "it is not text",
+        "__PENDING": "it has nothing before __PENDING or __PREVIOUS",
+        "a/__PREVIOUS": "it has nothing before __PENDING or __PREVIOUS",
         **dict.fromkeys(("a\n", "\n", "\t", "\ud800"), "it has a control character"),
         "ü" * 128: "it is longer than 255 bytes",
         None: "it is not text",
@@ -8702,6 +8704,14 @@ def eve_is_damaged(request, files, team):
     return spoil
 
 
+def test_nobody_is_replaced_who_is_no_member(files, team):
+    new = str(ps.Identity.generate().recipient())
+    assert refusal(files.add_member, "nobody", new, replace=True).startswith(
+        "NotFound: no member named 'nobody'"
+    )
+    assert [member.name for member in files.members()] == ["ada", "bob"]
+
+
 def test_a_damaged_file_of_a_member_is_named_and_stops_nobody_else(
     eve_is_damaged, files, team, say, monkeypatch
 ):
@@ -12999,6 +13009,16 @@ def test_no_proxy_means_what_it_means_to_go(monkeypatch, rows, by):
             monkeypatch.setenv("NO_PROXY", exception)
             store = ps.VaultStore(addr=f"http://{host}")
             assert (bool(store._session.transport.proxy), host, exception) == (by, host, exception)
+
+
+@pytest.mark.parametrize(
+    ("variables", "proxy"), [("http HTTP", "http"), ("HTTP https", "HTTP"), ("HTTPS", "")]
+)
+def test_the_proxy_of_a_scheme_is_named_in_lower_case_first(variables, proxy, monkeypatch):
+    for name in variables.split():
+        monkeypatch.setenv(name + ("_PROXY" if name.isupper() else "_proxy"), f"http://{name}.test:1")
+    found = ps.VaultStore(addr="http://vault.test")._session.transport.proxy
+    assert found.partition(".")[0].removeprefix("http://") == proxy
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.9.9.9", "[::1]"])
