@@ -3304,9 +3304,9 @@ class _Piece:
     def _read_quoted(self, text: str, at: int, start: int) -> None:
         """Set the value of the piece at `at`, up to the end of the line with its closing quote.
 
-        `start` is the place of the opening quote. If that is never closed, there is no value, and the piece
-        stays one line. If text follows the closing quote, there is none either: the piece ends with that
-        text's line, as for python-dotenv, and `names` has all names that its lines assign, as for others.
+        The opening quote is at `start`. An unclosed quote leaves the piece one line, without a value. Text
+        after the closing quote leaves it without a value, too: it ends with the line of that text, as for
+        python-dotenv, and `names` has every name that its lines assign, as for other readers.
         """
         quote = text[start]
         # Step by step: one expression for the whole value would keep each step in memory.
@@ -3556,7 +3556,7 @@ class EnvironmentStore(Store):
                 raise unfinished_error(name)
 
     def _set_all(self, values: Mapping[str, str], check: Callable[[], None]) -> None:
-        """Set values in the file, and in variables that would hide them; if there is no file, in variables.
+        """Set values in the file and in variables that would hide them or, without a file, only in variables.
 
         `check`, which may raise, is called first, under the file's lock if there is a file. After an error,
         nothing is changed, except that a file which could not be synced has the new values.
@@ -5585,9 +5585,9 @@ def open_file(path: str, keys: Sequence[Union[Identity, Passphrase]], sealed: by
 
 
 def open_entry(title: str, path: str, keys: Keys, sealed: bytes | None = None) -> dict[str, str]:
-    """Return the entry in a file, which has `name`, `value` and perhaps more.
+    """Return the entry that a file holds: its `name`, its `value`, and any other fields.
 
-    Its `name` has to be `title`. Raise what `open_file` raises, Corrupt for another title or no entry, and
+    The name has to be `title`. Raise what `open_file` raises, Corrupt for another title or no entry, and
     BadValue for a value with NUL or lone surrogates.
     """
     entry = _open_texts(path, keys.all(), "name", "value", sealed=sealed)
