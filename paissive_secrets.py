@@ -5026,30 +5026,33 @@ def recorded_store(folder: str, cache: FileCache) -> KnownStore:
     return _recorded_stores(cache).get(_place_of(folder), KnownStore())
 
 
-def record_store(folder: str, fingerprints: Sequence[str], member: str = "") -> str:
+def record_store(folder: str, fingerprints: Sequence[str], member: str = "") -> None:
     """Record for a folder the fingerprints of its store, the member who opens it, and git's current commit.
 
-    For the member "", keep the recorded one. Return "" if all is recorded now, else why not. Raise Denied or
-    Unavailable if the record can't be read, or if other fingerprints are recorded, and can't be replaced;
-    BadValue if it is damaged, and Unsafe if others can write it.
+    For the member "", keep the recorded one. Raise what `_change_record` raises.
     """
     commit = checked_out_commit(folder, FileCache())
+    recorded = tuple(fingerprints)
+    _change_record(folder, lambda store: KnownStore(recorded, "record", member or store.member, commit))
 
-    def change(store: KnownStore) -> KnownStore:
-        """Return the new record of the store."""
-        return KnownStore(tuple(fingerprints), "record", member or store.member, commit)
 
+def record_if_possible(folder: str, fingerprints: Sequence[str], member: str = "") -> None:
+    """Record a store as `record_store` does or, where no record can be written, leave it unknown.
+
+    A record of other fingerprints, which can't be replaced, is an error, since the store would be refused.
+    """
     try:
-        _change_record(folder, change)
-    except (Denied, Unavailable) as error:
+        record_store(folder, fingerprints, member)
+    except (Denied, Unavailable):
         if recorded_store(folder, FileCache()).fingerprints not in ((), tuple(fingerprints)):
             raise
-        return error.message
-    return "" if _record_path() else "there is no home folder"
 
 
 def record_commit(folder: str, commit: str) -> None:
-    """Add a commit to the record of a store; do nothing if there is none, or if it can't be written."""
+    """Add a commit to the record of a store; do nothing if there is none, or if it can't be written.
+
+    Raise BadValue if it is damaged, Unsafe if others can write it.
+    """
     with suppress(Denied, Unavailable):  # then it is found again the next time
         _change_record(folder, lambda store: store._replace(commit=commit))
 
@@ -5057,11 +5060,13 @@ def record_commit(folder: str, commit: str) -> None:
 def _change_record(folder: str, change: Callable[[KnownStore], KnownStore]) -> None:
     """Read the record, replace the store of a folder by what `change` returns for it, and write the record.
 
-    `change` gets and may return KnownStore(), which isn't recorded. Without a home folder, do nothing.
+    `change` gets and may return KnownStore(), which isn't recorded. Raise Denied or Unavailable if the record
+    can't be read or written, or if there is no home folder for it; BadValue if it is damaged, Unsafe if
+    others can write it.
     """
     path = _record_path()
     if not path:
-        return
+        raise Unavailable("there is no home folder")
     with disk_errors(f"write {path}"):
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
         with FileLock(path):
@@ -5201,6 +5206,12 @@ def last_commit(path: str) -> str:
     """Return "1234567 by Ada" for the commit that changed a file last; "" if git knows none."""
     folder, name = os.path.split(os.path.realpath(path))
     return label_of_commit(folder, "HEAD", f":(literal){name}")
+
+
+def in_last_commit(path: str) -> str:
+    """Return " in commit 1234567 by Ada" for the commit that changed a file last; "" if git knows none."""
+    commit = last_commit(path)
+    return f" in commit {commit}" if commit else ""
 
 
 def label_of_commit(folder: str, commit: str, *paths: str) -> str:
@@ -5401,8 +5412,7 @@ class SealedFolder:
             error = error.reworded(error.message, f"{error.hint}, or else: member remove {shell_word(name)}")
         if not isinstance(error, WrongKey):
             return error
-        commit = last_commit(path)
-        by = f" in commit {commit}" if commit else ""
+        by = in_last_commit(path)
         return WrongKey(f"{path} was sealed to another identity{by}", hint=hint.format(shell_word(name)))
 
     def member_file(self, name: str, file: str) -> str:
@@ -5818,22 +5828,14 @@ class Opener:
         is_known = access.known.how != ""
         if access.another:
             raise access.another
-        error: Optional[SecretsError] = self.too_few_error(access)
-        if error and not (is_known and purpose == TO_EXAMINE):
-            raise error
+        too_few = self.too_few_error(access)
+        if too_few and not (is_known and purpose == TO_EXAMINE):
+            raise too_few
         # Nothing can be recorded of an unknown store, so each read would ask git again.
         if is_known or purpose != _TO_READ:
-            error = self._older_error(access)
-            if error and purpose != TO_TRUST:
-                raise error
-            if error:
-                warn_once(str(error))
+            _raise_or_warn(self._older_error(access), warn=purpose == TO_TRUST)
         if purpose in (_TO_READ, TO_CHANGE):
-            error = self._unconfirmed_error(access, purpose)
-            if error and purpose == TO_CHANGE:
-                raise error
-            if error:
-                warn_once(str(error))
+            _raise_or_warn(self._unconfirmed_error(access, purpose), warn=purpose == _TO_READ)
         if purpose == TO_CHANGE and self._files.read_version(access.keys)["version"] != FORMAT_VERSION:
             problem = f"{self._files.path} was written by a newer version of this program"
             raise Conflict(problem, hint="update this copy to change it")
@@ -5975,9 +5977,8 @@ class Opener:
         return Unsafe(f"{self._files.path} was never confirmed here, so it is read-only", hint=hint)
 
     def _commit_of(self, access: Access) -> str:
-        """Return " in commit 1234567 by Ada", which changed the file of the identity last; "" if unknown."""
-        commit = last_commit(access.path or self._files.version_file)
-        return f" in commit {commit}" if commit else ""
+        """Return `in_last_commit` for the file of the identity."""
+        return in_last_commit(access.path or self._files.version_file)
 
     def _try_files(self, access: Access, at_most: int | None) -> Access:
         """Return access with the result of opening version.age and `at_most` entries, all if that is None."""
@@ -6105,6 +6106,14 @@ class Opener:
         self._passphrase = new_passphrase(password)
         self.credentials[password] = None
         return self._files.identity_file, seal(f"{identity.reveal()}\n".encode(), self._passphrase)
+
+
+def _raise_or_warn(error: SecretsError | None, *, warn: bool) -> None:
+    """Raise an error or, if `warn`, print it as a warning; do nothing for None."""
+    if error and not warn:
+        raise error
+    if error:
+        warn_once(str(error))
 
 
 @contextmanager
@@ -6420,8 +6429,9 @@ class FileStore(Store):
             if not self._opener.configured_identities() and not self._opener.password():
                 prompt = f"New master password for {self.folder}: "
                 self._opener.typed_password = ask(prompt, twice=True)
-        if self._opener.password():
-            new_passphrase(self._opener.password())  # raises BadValue for a bad one
+        password = self._opener.password()
+        if password:
+            new_passphrase(password)  # raises BadValue for a bad one
 
     def check_known(self) -> None:
         """Raise an error unless commands of this store's policies may run.
@@ -6443,12 +6453,14 @@ class FileStore(Store):
         """
         self._files.check()
         access = self._opener.open(TO_TRUST, KnownStore((fingerprint,), "argument"), all_files=True)
-        problem = record_store(self.folder, [fingerprint], access.member)
-        if problem:
+        try:
+            record_store(self.folder, [fingerprint], access.member)
+        except (Denied, Unavailable) as error:
             recorded = recorded_store(self.folder, self._cache)
-            if not recorded.fits(fingerprint):
-                hint = f"set {PIN}={fingerprint} instead"
-                raise Unavailable(f"this can't be remembered: {problem}", hint=hint)
+            if recorded.fingerprints != (fingerprint,):
+                raise Unavailable(
+                    f"this can't be remembered: {error.message}", hint=f"set {PIN}={fingerprint} instead"
+                ) from None
             self._opener.open(TO_EXAMINE, recorded)  # an older store needs the commit recorded as well
 
     # Members.
@@ -6531,8 +6543,8 @@ class FileStore(Store):
     # would open OLD only. In a store without a password they may rekey: they seal OLD to all members again,
     # so that nobody has that NEW any more, and start over.
     #
-    # 6 comes before 7, so that readers who have OLD see by version.age that they have to open the store
-    # again.
+    # Where no record can be written, 1 and 9 leave the store unknown. 6 comes before 7, so that readers who
+    # have OLD see by version.age that they have to open the store again.
 
     def rekey(
         self,
@@ -6606,8 +6618,7 @@ class FileStore(Store):
             hint = "set a master password first: password"
             raise Conflict("nobody could open the store any more", hint=hint)
         old = keys.all()[1]
-        # 1. Where nothing can be recorded, the store stays as unknown as it was.
-        record_store(self.folder, [Keys(old).fingerprint(), keys.fingerprint()])
+        record_if_possible(self.folder, [Keys(old).fingerprint(), keys.fingerprint()])  # 1
         if os.path.lexists(self._files.previous_file):  # of a rekey whose identity this user doesn't have
             self._files.replace(self._files.seal_identity(member, old) for member in staying)
         self._files.replace([self._files.seal_previous(keys)])  # 2
@@ -6624,7 +6635,7 @@ class FileStore(Store):
             return self._finish_rekey(keys)
         recorded = recorded_store(self.folder, self._cache)
         if len(recorded.fingerprints) > 1 and not os.path.lexists(self._files.previous_file):
-            record_store(self.folder, [keys.fingerprint()])  # 9
+            record_if_possible(self.folder, [keys.fingerprint()])  # 9
         return keys
 
     def _finish_rekey(self, keys: Keys) -> Keys:
@@ -6647,7 +6658,7 @@ class FileStore(Store):
         files.replace(files.seal_recipient(member, new) for member in staying)
         os.unlink(files.previous_file)  # 8
         sync_folder(self.folder, "the store has a new identity")
-        record_store(self.folder, [keys.fingerprint()])  # 9
+        record_if_possible(self.folder, [keys.fingerprint()])  # 9
         return Keys(new)
 
     # Status.
@@ -6739,7 +6750,7 @@ class FileStore(Store):
         new = Identity.generate(post_quantum=bool(own) and own[0].is_post_quantum)
         owner = _login_name() if own else ""
         # First, or after a kill the store would be refused.
-        record_store(self.folder, [Keys(new).fingerprint()], owner)
+        record_if_possible(self.folder, [Keys(new).fingerprint()], owner)
         attributes = os.path.join(self.folder, ".gitattributes")
         if not os.path.lexists(attributes):  # so that git writes no conflict markers into files
             self._files.replace([(attributes, b"*.age binary\n")])
@@ -8351,7 +8362,8 @@ class VaultStore(Store):
 
         Denied for a secret that the token may list, but not read.
         """
-        return {name: _value_text(value) for name, value in self._named_values(self.names())}
+        secrets = _read_all(self._named_fields, self.names())
+        return {name: _value_text(value) for fields in secrets for name, value in fields.items()}
 
     def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
         """Return all fields of a secret, read in one request."""
@@ -8471,7 +8483,7 @@ class VaultStore(Store):
         """
         path, is_one, _ = prefix.partition("#")
         paths = [_secret_path(path)] if is_one else self.names_under(prefix)
-        return (name for name, _ in self._named_values(paths) if name.startswith(prefix))
+        return (name for name in self._names_of_fields(paths) if name.startswith(prefix))
 
     def names_for(self, variables: Iterable[str]) -> Iterator[str]:
         """Yield the fields of secrets whose variables may be among these.
@@ -8485,7 +8497,7 @@ class VaultStore(Store):
             start = variable_name(path + "#")
             if variable_name(path) in asked or any(each.startswith(start) for each in asked):
                 paths.append(path)
-        return (name for name, _ in self._named_values(paths))
+        return self._names_of_fields(paths)
 
     def versions(self, name: str) -> list[SecretVersion]:
         """Return the versions of a whole secret, oldest first.
@@ -8704,28 +8716,28 @@ class VaultStore(Store):
         new_place = self._locate(path, min_kv)
         return secret if new_place == place else self._fetch(new_place, version, fresh=fresh)
 
-    def _named_values(self, paths: Iterable[str]) -> Iterator[tuple[str, object]]:
-        """Yield the names and values of the fields of these secrets, in their order.
+    def _names_of_fields(self, paths: Iterable[str]) -> Iterator[str]:
+        """Yield the names of the fields of these secrets, in their order."""
 
-        Skip fields that no name can have. The value of a secret that the token may not read is Denied, the
-        error, under the field `value`.
+        def names_in(path: str) -> Iterable[str]:
+            """Return the names of a secret's fields; the path, that of `value`, if it may not be read."""
+            try:
+                return self._named_fields(path)
+            except Denied:
+                return [path]  # it exists, and `get` will raise that
+
+        return chain.from_iterable(_read_all(names_in, paths))
+
+    def _named_fields(self, path: str) -> Json:
+        """Return {name: value} of a secret's fields, {} if it is absent or deleted.
+
+        Fields that no name can have are left out: other programs may have written any.
         """
-        listed = list(paths)
-        for path, fields in zip(listed, _read_all(self._readable_fields, listed)):
-            for field, value in fields.items():
-                name = path if field == _FIELD else f"{path}#{field}"
-                if field and _is_field(field):  # other programs may have written any
-                    yield name, value
-
-    def _readable_fields(self, path: str) -> Json:
-        """Return a secret's fields, {} if it is absent or deleted.
-
-        If the token may not read it, return {"value": Denied(…)}: it exists, and `get` will raise that.
-        """
-        try:
-            return self._fetch(self._locate(path)).fields or {}
-        except Denied as error:
-            return {_FIELD: error}
+        found = {}
+        for field, value in (self._fetch(self._locate(path)).fields or {}).items():
+            if field and _is_field(field):
+                found[path if field == _FIELD else f"{path}#{field}"] = value
+        return found
 
     def _fetch(self, place: _Path, version: int | None = None, *, fresh: bool = False) -> _Secret:
         """Read the secret at a place, or a version of it; one without fields if there is none.
@@ -9029,13 +9041,7 @@ def _unknown_outcomes() -> Iterator[None]:
 
 
 def _value_text(value: object) -> str:
-    """Return a field's value as text, or as JSON if it isn't text.
-
-    If the value is an error, as `_readable_fields` has it for a secret that may not be read, raise it. Raise
-    Unavailable if it isn't UTF-8.
-    """
-    if isinstance(value, Denied):
-        raise value
+    """Return a field's value as text, or as JSON if it isn't text; raise Unavailable if it isn't UTF-8."""
     text = value if isinstance(value, str) else dump_json(value, "the value", "")
     if not is_encodable(text):
         raise not_vault_error()  # Vault sends no lone surrogate
@@ -9231,36 +9237,39 @@ class SecretsManager:
         one nor a variable has it. `stage` may also be "pending" or
         "previous".
         """
-        found = self._find(name, stage, self.store(backend))
-        return default if isinstance(found, NotFound) else found
+        store = self.store(backend)
+        try:
+            found = self._stored(store, name, stage)
+        except NotFound:
+            return default
+        return self._resolve(store, *found)
 
     def require_secret(self, name: str, *, backend: Backend = None, stage: str = "current") -> str:
         """Return the value of a secret, or raise NotFound."""
         store = self.store(backend)
-        found = self._find(name, stage, store)
-        if not isinstance(found, NotFound):
-            return found
-        if stage != "current" and type(found) is NotFound:
-            raise NotFound(f"{show(name)} has no {stage} value", hint="a rotation makes one")
-        raise found
+        return self._resolve(store, *self._stored(store, name, stage))
 
-    def _find(self, name: str, stage: str, store: Store) -> str | NotFound:
-        """Return the value of a secret, with its references resolved, or the error that there is none.
+    def _stored(self, store: Store, name: str, stage: str) -> tuple[str, str, bool]:
+        """Return the name under which a stage of a secret is stored, and the result of `text_of` for that.
 
-        Raise any other error, and NotFound for a reference to no secret.
+        Raise NotFound or Moved as `text_of` does.
         """
         stored = name if stage == "current" else store.stage_name(name, stage)
         try:
-            text, is_followed = self.text_of(store, stored)
+            return stored, *self.text_of(store, stored)
         except NotFound as error:
-            return error
-        # Nearly always: then nothing is copied into a snapshot.
-        if not is_followed:
-            report_secret(store, stored, text, text)
+            if stage == "current" or type(error) is not NotFound:  # Deleted says how to undo it
+                raise
+            raise NotFound(f"{show(name)} has no {stage} value", hint="a rotation makes one") from None
+
+    def _resolve(self, store: Store, name: str, text: str, is_followed: bool) -> str:
+        """Return the value of a secret from the text that is stored under its name: see `Resolver.follow`."""
+        if not is_followed:  # nearly always: no snapshot is needed
+            report_secret(store, name, text, text)
             return text
         snapshot = Snapshot(self)
         snapshot.collect([(text, store)])  # each store is read once for all references
-        return Resolver(snapshot).follow(text, store, stored, is_followed=True)
+        return Resolver(snapshot).follow(text, store, name, is_followed=True)
 
     def text_of(self, store: Store, name: str, view: Optional[Store] = None) -> tuple[str, bool]:
         """Return a secret's text, and whether references in it are followed.
@@ -9335,8 +9344,9 @@ class SecretsManager:
         """
         store = self.store(backend)
         # Deleted for this process only, the secret is still in .env, and needs its policy.
-        is_for_process = store.persistent_view() is not store and not store.outlives_process()
-        return delete_with_stages(store, name, None if is_for_process else Policies(store))
+        if store.persistent_view() is not store and not store.outlives_process():
+            return _delete_with_stages(store, name)
+        return delete_with_policy(store, name)
 
     def list_secrets(self, *, backend: Backend = None) -> list[str]:
         """Return the names, sorted, without stages of rotations."""
@@ -9360,24 +9370,29 @@ def _has_references(store: Store, name: str, text: str) -> bool:
     return REFERENCE_PREFIX in text and bool(store.references_to_follow(name))
 
 
-def delete_with_stages(store: Store, name: str, policies: Policies | None) -> bool:
-    """Delete a secret, its previous value and, unless `policies` is None, its policy.
+def delete_with_policy(store: Store, name: str) -> bool:
+    """Delete a secret, its previous value and its policy; return whether the secret existed.
 
-    Return whether the secret existed. Raise Conflict, before anything is deleted, for a rotation that is
-    unfinished or, with policies, a previous value that has yet to be revoked, and what `remove_secret` does.
+    Raise Conflict, and what reading the policies raises, before anything is deleted: a rotation is
+    unfinished, or the previous value has yet to be revoked.
     """
-    store.check_not_pending(name)
-    is_scheduled = False
-    if policies is not None:
-        policies.check_settled(name)
-        is_scheduled = name in policies.names()
+    policies = Policies(store)
+    policies.check_settled(name)
+    policies.names()  # if they can't be read, nothing may be deleted
+    existed = _delete_with_stages(store, name)
+    policies.delete(name)
+    return existed
+
+
+def _delete_with_stages(store: Store, name: str) -> bool:
+    """Delete a secret and its previous value; return whether the secret existed.
+
+    Only the store's `delete` looks for a rotation of it.
+    """
     # The previous value first, so that a kill in between leaves no stage without its secret.
     with suppress(BadName):  # not every name has stages
         remove_secret(store, name, "previous")
-    existed = remove_secret(store, name)
-    if policies is not None and is_scheduled:
-        policies.delete(name)
-    return existed
+    return remove_secret(store, name)
 
 
 def remove_secret(store: Store, name: str, stage: str = "current") -> bool:
@@ -19779,7 +19794,7 @@ def _delete_secret(args: Namespace, name: str) -> None:
     """
     store = args.store().persistent_view()
     shadow = store.overridden_by(name)
-    if not delete_with_stages(store, name, Policies(store)):
+    if not delete_with_policy(store, name):
         store.get_stored(name)  # raises the store's error, which says that there is none
     if shadow:
         _say(f"warning: {shadow} is still there, so `get` returns its value")
