@@ -165,6 +165,19 @@ StrPath = Union[str, os.PathLike[str]]
 # === Errors ===
 # Every error is one line on what happened and a hint: the next step. None ever holds a value. Each but Locked
 # subclasses the built-in that a caller would catch; only `main` turns them into exit codes.
+#
+# Docstrings name the errors that mean something of their own, and leave out what follows from these rules, in
+# all sections:
+#
+# - What a callee raises passes through. A function that makes a value or another error of it says so.
+# - A store that can't be used never looks empty. Whatever asks it raises Denied, Unavailable, Locked,
+#   WrongKey, Corrupt or Unsafe, BadValue for bad settings or content, or Conflict for a format of another
+#   version.
+# - A name that no secret can have, or none of that store, is a BadName.
+# - OSError comes from functions of Durable files and Sealed folder. Their callers make Denied or Unavailable
+#   of it, by `disk_errors`, so that no store raises any other.
+# - What is called `…_error` returns an error. What begins with check, require or reject raises one, or else
+#   returns nothing or what it was given or found.
 
 
 class SecretsError(Exception):
@@ -813,6 +826,7 @@ class _Lazy:
         self._pattern = pattern
 
     def __getattr__(self, method: str) -> Any:
+        """Return this method of the expression, the first time that it is asked for."""
         made = getattr(re.compile(self._pattern), method)
         setattr(self, method, made)  # bypasses this method next time
         return made
@@ -986,6 +1000,7 @@ class _Prefixes:
     """The literals that tokens begin with, by what is at or before the beginning of a token's first run."""
 
     def __init__(self) -> None:
+        """Take the literals of all built-in rules."""
         self.literals: dict[bytes, list[_Literal]] = {}  # by their text
         # Those with a lead, by the last two or three bytes before the run that follows it.
         self.joints: dict[bytes, list[_Literal]] = {}
@@ -1079,9 +1094,9 @@ def decode64(encoded: bytes) -> bytes:
 
 
 def _is_web_token(token: bytes) -> bool:
-    """Return whether this is a JWT: a header with an algorithm, and a signature or a whole payload.
+    """Return whether a token with a dot is a JWT: a header with an algorithm, and a signature or a payload.
 
-    Raise ValueError if it has no dot. JWTs of NATS are public, and don't count.
+    Without a signature, the payload has to be whole. JWTs of NATS are public, and don't count.
     """
     head, payload, *signature = token.split(b".")
     header = decode64(head)
@@ -1199,7 +1214,7 @@ def _is_expired(token: bytes) -> bool:
     return False
 
 
-# By rule, what says whether a token was issued, as its provider documents it.
+# By rule, what says whether a token was issued, as its provider documents it. Each gets a token of its rule.
 _CHECKSUMS: dict[str, Callable[[bytes], bool]] = {
     "github-token": _has_base62,
     "npm-token": _has_base62,
@@ -2033,6 +2048,7 @@ class FileLock:
         """Open and lock the file, as `fd`; return False if its previous holder has removed it meanwhile.
 
         If another has it, wait and print a notice after a while or, without `wait`, soon raise Conflict.
+        After an error, as after False, the file is closed again.
         """
         # A holder that leaves removes the file, then its folder: every step may find either one missing.
         with suppress(FileExistsError):
@@ -2124,7 +2140,8 @@ def replacing(path: str, mode: int, *, keep: bool) -> Iterator[IO[bytes]]:
     """Yield a new file to write, which then durably replaces `path`, or is discarded on an error.
 
     With `keep`, follow symlinks, and give the new file the mode and owner of the one that it replaces. It has
-    `mode` if there is none, and without `keep`. The caller holds the FileLock of `path`.
+    `mode` if there is none, and without `keep`. The caller holds the FileLock of `path`. Raise OSError, or
+    Unavailable as `sync_folder` does, after the replacement.
     """
     # Through a symlink, it is the file that this leads to which is replaced, not the link.
     target = os.path.realpath(path) if keep else os.path.abspath(path)
@@ -2166,8 +2183,8 @@ def _replacing_unsynced(target: str, folder: str) -> Iterator[IO[bytes]]:
 def replace_files(files: Iterable[tuple[str, bytes]], folder: str) -> None:
     """Durably write these files, pairs of path and content, with mode 0600.
 
-    `folder` is the work folder of the lock that is held. An error may leave some of the files replaced, but
-    none in part.
+    `folder` is the work folder of the lock that is held. Raise BadValue for content that is too large. An
+    error may leave some of the files replaced, but none in part.
     """
     changed: dict[str, str] = {}  # by folder: one of the files written there, for an error about it
     for path, data in files:
@@ -2363,7 +2380,8 @@ class Store:
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
         """Return {name: value} for those of these names that exist.
 
-        Names that the store can't hold are left out as well.
+        Names that the store can't hold are left out as well; for a secret
+        that was moved, the env store raises Moved.
         """
         found = {}
         for name in names:
@@ -2389,7 +2407,8 @@ class Store:
     def expand(self, name: str) -> dict[str, str]:
         """Return {name: value} if `name` stands for several secrets.
 
-        `app/db#` does so in Vault. Otherwise return {}.
+        `app/db#` does so in Vault, which raises NotFound if there are none.
+        For any other name, return {}.
         """
         return {}
 
@@ -2400,7 +2419,10 @@ class Store:
     # Rotation: stages of a secret, older values, policies.
 
     def stage_name(self, name: str, stage: str) -> str:
-        """Return the name under which a stage of a secret is stored."""
+        """Return the name under which a stage of a secret is stored.
+
+        BadName: the secret can't have that stage. BadValue: nobody can.
+        """
         return check_name(name) + stage_suffix(stage)
 
     def get_stages(self, *names: str) -> dict[str, dict[str, str]]:
@@ -2497,7 +2519,10 @@ class Store:
         """
 
     def unlock(self) -> None:
-        """Prompt for what opens the store, or fail, before a value is typed."""
+        """Open the store to write, with a prompt if necessary, or raise.
+
+        Ask before a user types a value, and before holding a lock.
+        """
 
     def renew(self) -> float:
         """Renew leases and the like; return the seconds until the next time."""
@@ -2708,7 +2733,7 @@ def is_stage(name: str, names: Container[str]) -> bool:
 
 
 def set_each(values: Mapping[str, str], set: Callable[[str, str], None]) -> None:
-    """Set these one after the other, and stop at the first SecretsError, which then says how many are set."""
+    """Set these one after the other; raise the first SecretsError, which then says how many are set."""
     for done, (name, value) in enumerate(values.items()):
         try:
             set(name, value)
@@ -2859,7 +2884,7 @@ class Policies:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Lock the policies for a write, and drop what was read before."""
+        """Hold the lock on the policies, for a read and a write; drop what was read before it was taken."""
         folder = self._folder()
         path = self.path
         # Sealed policies have another lock than their store, which takes its own for each write.
@@ -2888,7 +2913,7 @@ class Policies:
         return self._own_location
 
     def _write(self, name: str, policy: dict[str, Any]) -> None:
-        """Store a policy, or delete it if it is empty; the caller holds the lock."""
+        """Store a policy, or delete it if it is empty, also if there is none; the caller holds the lock."""
         if self._sealed is not None:
             with suppress(NotFound):
                 if policy:
@@ -4226,7 +4251,7 @@ def _fill_pipe(data: bytes) -> tuple[int, IO[bytes], bytes]:
     """Return the ends of a pipe, to read from and to write to, and the rest of the data: it had no room.
 
     The command gets what is in the pipe even if this process is killed before it has written to it. An empty
-    pipe would then be an empty new password. On Windows, all of the data is returned.
+    pipe would then be an empty new password. On Windows, all of the data is returned. The caller closes both.
     """
     reader, writer = os.pipe()
     if os.name != "nt":
@@ -8329,7 +8354,7 @@ class VaultStore(Store):
         secret was deleted.
         """
         path, field = _path_and_field(name)
-        fields = self._find(path, version).fields_or_error(name, version)
+        fields = self._find(path, version).require_fields(name, version)
         value = _value_in(fields, field)
         if value is None:
             hint = f"all its fields: {path}#" if name == path and fields else "see: list"
@@ -8367,7 +8392,7 @@ class VaultStore(Store):
 
     def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
         """Return all fields of a secret, read in one request."""
-        return self._find(_secret_path(path), version).fields_or_error(path, version)
+        return self._find(_secret_path(path), version).require_fields(path, version)
 
     def set(self, name: str, value: str) -> None:
         """Set one field; others stay, even if they are being written (KV 2)."""
@@ -8434,7 +8459,7 @@ class VaultStore(Store):
         """
         path, field = _path_and_field(name)
         # Read first: Vault answers the deletion of what isn't there with success.
-        fields = self._find(path, min_kv=1).fields_or_error(name)
+        fields = self._find(path, min_kv=1).require_fields(name)
         if field and field not in fields:
             raise not_found_error(name, "Vault")
         change = _Change(path, lambda old: {})
@@ -9003,7 +9028,7 @@ class _Secret:
         """Whether this version was written, and then deleted or destroyed."""
         return self.destroyed or bool(self.deleted)
 
-    def fields_or_error(self, name: str, version: int | None = None) -> Json:
+    def require_fields(self, name: str, version: int | None = None) -> Json:
         """Return the fields; raise Deleted if they were deleted or destroyed, NotFound if there were none.
 
         `name` and `version` are what was asked for, for the message.
