@@ -7297,14 +7297,16 @@ class Exchange:
         self.body = {}
         self.failure = None
         self._sent = False
+        from http.client import HTTPException
+
         try:
             _opener().open(self.new_request(url))  # which calls `perform`
-        except Exception as error:
+        except (OSError, ValueError, HTTPException) as error:
             self.status = 0
             self.failure = _connection_error(error, self.transport.settings)
             ended = UNKNOWN if self._sent else NOT_DONE
             # An error of this section, as for certificates that can't be loaded, would come again.
-            self.is_temporary = self.failure is not error
+            self.is_temporary = not isinstance(error, SecretsError)
         else:
             self._compare_states()
             ended, self.is_temporary = next(row[1:] for row in _ENDINGS if self.status in row[0])
@@ -7708,9 +7710,9 @@ def _read_body(status: int, raw: bytes) -> Json:
 
 
 def _connection_error(error: Exception, settings: VaultSettings) -> SecretsError:
-    """Return the error for a request without a response, free of the library's text.
+    """Return the error for a request that ended with an OSError, ValueError or HTTPException.
 
-    A SecretsError is returned as it is; anything that isn't about the connection is raised.
+    A SecretsError is returned as it is; of any other, no text is repeated.
     """
     import socket
     import ssl
@@ -7727,10 +7729,8 @@ def _connection_error(error: Exception, settings: VaultSettings) -> SecretsError
         OSError: reason or "its proxy refuses, or the path of its socket is too long",  # without a number
         (ValueError, HTTPException): "what answers there doesn't speak HTTP",
     }
-    for kind, problem in kinds.items():
-        if isinstance(error, kind):
-            return Unavailable(f"Vault can't be reached at {settings.addr}: {problem}", hint=_ADDRESS_HINT)
-    raise error
+    problem = next(problem for kind, problem in kinds.items() if isinstance(error, kind))
+    return Unavailable(f"Vault can't be reached at {settings.addr}: {problem}", hint=_ADDRESS_HINT)
 
 
 def unknown_outcome_error(error: SecretsError) -> SecretsError:
@@ -7754,7 +7754,6 @@ def vault_error(response: Exchange, capability: str, path: str) -> SecretsError:
     Without a response, it is the `failure`; else, by status or words, Denied, VaultSealed, BadValue, Conflict
     or Unavailable.
     """
-    address = response.transport.settings.addr
     if response.failure:
         return response.failure
     if response.status in _REDIRECTS:
@@ -7770,6 +7769,7 @@ def vault_error(response: Exchange, capability: str, path: str) -> SecretsError:
             return kind(message, hint=hint)
     if response.status < 300 or (response.status == 405 and not response.body):
         return not_vault_error()
+    address = response.transport.settings.addr
     problem = f"Vault at {address} answers {response.status} to: {capability} {path}"
     return Unavailable(problem, hint="try again later, or see the server's log")
 
@@ -8010,8 +8010,10 @@ class Session:
             self.leases = {}
             if token is None:  # revoked already, and leases end with the token that acquired them
                 return
-            bodies = [{"lease_id": lease.response.body["lease_id"]} for lease in leases]
-            requests = [ApiRequest("POST", "sys/leases/revoke", body) for body in bodies]
+            requests = [
+                ApiRequest("POST", "sys/leases/revoke", {"lease_id": lease.response.body["lease_id"]})
+                for lease in leases
+            ]
             if self._is_own:
                 requests = [ApiRequest("POST", "auth/token/revoke-self", {})]
                 self.held = None
@@ -8146,14 +8148,14 @@ class Session:
         the login's usual file. Secrets are recorded in `login_secrets`, to be masked.
         """
         login = VAULT_LOGINS[self.settings.login]
+        variable = login_variable(name)
         value = str(getattr(self.settings, name))
         is_secret = name in login.secrets
         if is_secret and not value:
-            value = read_store_credential(login_variable(name), is_brief=True).strip()
+            value = read_store_credential(variable, is_brief=True).strip()
             if login.file and not value:
                 value = _read_login_file(login.file)
         if not value and name not in login.optional:
-            variable = login_variable(name)
             hint = credential_sources(variable) if is_secret else f"set {variable}"
             raise Locked(f"no {name} to log in with", hint=hint)
         if is_secret:
@@ -8181,8 +8183,9 @@ class Session:
         try:
             token = _check_token(run_credential_command(what, command, environment).strip())
             if token == stale:
-                problem = f"the Vault token that {what} prints is unknown"
-                raise Locked(problem, hint="run it by hand to see why")
+                raise Locked(
+                    f"the Vault token that {what} prints is unknown", hint="run it by hand to see why"
+                )
         except SecretsError as error:
             self._refusal.record(command, error)
             raise
@@ -12608,6 +12611,7 @@ def run_masked(
         stack.callback(ended.set)
 
         def keep_alive() -> None:
+            """Renew until the command has ended."""
             while not ended.wait(min(renew(), MAX_DURATION)):
                 pass
 
@@ -12625,7 +12629,10 @@ def run_masked(
 
 
 def _open_outputs(encodings: Encodings, interactive: bool) -> tuple[list[_Relay], list[int]]:
-    """Return a relay to each of our outputs, and the ends that the command writes to."""
+    """Return a relay to each of our outputs, and the ends that the command writes to: `_start` closes these.
+
+    There is one of each if both outputs go to one place. No relay runs yet.
+    """
     while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass  # no other file may take the place of a closed stdin, stdout or stderr
     os.close(spare)
@@ -12685,10 +12692,12 @@ def _start(
 
 
 def _lead_session() -> None:
-    """Fork, and return in the child, which becomes the command; the parent stays as the session's leader.
+    """Fork, in the process that Popen has started to run the command: only the child returns, and becomes it.
 
-    It is what we wait for: it stops when the command does, and ends as the command does. Without a parent in
-    its session, the command's process group would be orphaned, which ^Z doesn't stop.
+    The child has a process group of its own, which is in the foreground of its terminal. The parent is the
+    process that Popen and we know. It stays as the session's leader in `_stand_by`, which stops and ends as
+    the command does: without a parent in its session, ^Z wouldn't stop the command (its group would be
+    orphaned).
     """
     import signal
 
@@ -12706,10 +12715,14 @@ def _lead_session() -> None:
 
 
 def _stand_by(command: int) -> NoReturn:
-    """Relay signals to the command, stop and continue when it does, and exit with its status."""
+    """Relay signals to the command, stop and continue when it does, and exit with its status.
+
+    That is 128+N if signal N ended it. All files that were inherited are closed.
+    """
     import signal
 
     def forward(number: int, _: object) -> None:
+        """Send the command a signal that this process got."""
         with suppress(ProcessLookupError):  # it has just ended
             os.kill(command, number)
 
@@ -12770,7 +12783,11 @@ class _Relay:
                 self._peer.stop_soon()
 
     def _pass_on(self) -> bool:
-        """Wait a moment for data and write it, or else what may be a prompt; return whether to go on."""
+        """Wait a moment for data and write it, or else what may be a prompt; return whether to go on.
+
+        Not so if the source has ended, if a write failed, or if the peer has closed the command's terminal;
+        after `stop_soon`, also if the source is silent or, after the deadline, has filled a pipe.
+        """
         if self._peer and self._peer.source == -1:  # the command's terminal is closed once both have left it
             return False
         has_prompt = self._masker.has_prompt
@@ -14883,9 +14900,12 @@ def judge_span(
 ) -> Span:
     """Return a span with its final confidence and, if that was lowered or is "", the reason.
 
-    It begins as the confidence of the rule or, under a telltale name, of the score. Any reason of this
-    section against a secret leaves it low. A detector's own reason leaves it `at_most`, which is never higher
-    than the rule's. A high score without such a reason becomes medium where _IN_CONTEXT says so.
+    It begins as the confidence of the rule or, under a telltale name, of the score: "" if that is too low.
+    The first of these that applies lowers it:
+
+        a reason of this section against a secret   to low
+        `reason`, the detector's own                to `at_most`, which is never above the rule's
+        of a high score, a row of _IN_CONTEXT       to medium
     """
     scored = candidate if candidate and rule.id in _SCORED_RULES else None
     confidence = _confidence_of_score(scored) if scored else rule.confidence
@@ -14921,7 +14941,11 @@ def _confidence_of_score(c: Candidate) -> str:
 
 
 def _reason_against_span(rule: Rule, value: bytes, candidate: Candidate | None, path: _FileKind) -> str:
-    """Return why a value that a rule has found can't be a secret; "" if it can."""
+    """Return why a value that a rule has found can't be a secret; "" if it can.
+
+    Behind the prefix of a token, few rows count: those of _OF_TOKENS. Any other value is for `reason_against`
+    and, if it is under no telltale name, for `_reason_against_match`.
+    """
     # All values of a rule share its prefix.
     public = max((len(p) for p in rule_prefixes(rule.prefix) if value.startswith(p.encode())), default=0)
     body = latin1(value[public:])
