@@ -10428,6 +10428,7 @@ def fill_template(text: str, escape: str, where: str, resolve: _Write) -> str:
     references: list[re.Match[str]] = []
 
     def put_mark(match: re.Match[str]) -> str:
+        """Collect a reference, and return a mark; return an escaped one without its first $."""
         if match[0].startswith("$$"):
             return match[0][1:]
         references.append(match)
@@ -10480,6 +10481,7 @@ def _unless(pattern: str, place: str, write: _Write = str) -> _Write:
     """
 
     def write_some(value: str) -> str:
+        """Return what `write` makes of a value, or raise _CannotWrite."""
         if re.search(pattern, value):
             raise _CannotWrite(place)
         return write(value)
@@ -10514,14 +10516,17 @@ def _escape_json(value: str) -> str:
 
 
 def _escape_xml(value: str) -> str:
-    """Escape a value for text or an attribute (XML 1.0, 2.4 and 3.3.3); refuse one that XML can't have."""
+    """Escape a value for text or an attribute (XML 1.0, 2.4 and 3.3.3).
+
+    Raise _CannotWrite for one that XML can't have.
+    """
     if re.search(_NOT_IN_XML, value):
         raise _CannotWrite("xml character")
     return re.sub(r"""[&<>"'\t\n\r]""", lambda match: f"&#{ord(match[0])};", value)
 
 
 def _write_dotenv(value: str) -> str:
-    """Quote a value so that all readers of .env files read it alike; refuse one where that is impossible."""
+    """Quote a value so that all readers of .env files read it alike; raise _CannotWrite if that can't be."""
     quoted, misreaders = quote_dotenv(value, DOTENV_READERS)
     if misreaders:
         raise _CannotWrite("env value")
@@ -10532,6 +10537,7 @@ def _escape_properties(value: str) -> str:
     """Escape a value for java.util.Properties, which reads Latin-1, as a key or a value."""
 
     def escape(match: re.Match[str]) -> str:
+        r"""Return the escape of a character: \: of a colon, \u00fc of ü, two of one beyond 16 bits."""
         character = match[0]
         if character.isascii() and character.isprintable():
             return "\\" + character
@@ -12993,8 +12999,8 @@ def redact_file(
 ) -> None:
     """Mask values in a text file, and what `mask_more` masks; nothing is written on an error.
 
-    Raises Unsafe for a link, for a file that has several names and for one that values are read from,
-    BadValue for one that is binary, UTF-16 or UTF-32, and Conflict for one that changes meanwhile.
+    Raise Unsafe for a link, for a file that has several names and for one that values are read from, BadValue
+    for one that is binary, UTF-16 or UTF-32, Conflict for one that changes meanwhile, and OSError.
     """
     if not stat.S_ISREG(os.lstat(path).st_mode):
         raise Unsafe(f"{path} is not a regular file", hint="name the file that a link leads to")
@@ -13068,8 +13074,11 @@ def _redact_records(redacting: RedactingFilter) -> None:
     import logging
 
     def redacting_first(pass_on: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a method in place of one that gets a record: it redacts the record, then calls that one."""
+
         @wraps(pass_on)
         def redact_and_pass_on(self: Any, record: Any) -> Any:
+            """Redact the record in place, and pass it on."""
             redacting.filter(record)
             return pass_on(self, record)
 
@@ -13104,21 +13113,25 @@ def _redact_uncaught(redacting: RedactingFilter) -> None:
     report = partial(_report_uncaught, redacting)
 
     def before_excepthook(event: str, args: tuple[Any, ...]) -> None:
+        """Report an exception that sys.excepthook is about to get, and suppress that call."""
         if event == "sys.excepthook" and args[2] is not None:
             report(args[2], args[0], lambda error: (type(error), error, None))
             raise _IsReported
 
     def without_context(kind: Any, error: BaseException) -> tuple[Any, ...]:
+        """Return a hook's one argument: a structure of this kind about an error, other fields None."""
         # No traceback; no thread or object either, since their attributes may be secrets.
         return (kind((type(error), error, *[None] * (kind.n_sequence_fields - 2))),)
 
     def report_in_thread(args: Any) -> None:
+        """Report an exception that ended a thread, for threading.excepthook."""
         if args.exc_value is not None and args.exc_type is not SystemExit:
             name = args.thread.name if args.thread else "without a name"
             about = f"Exception in thread {name}:\n"
             report(args.exc_value, in_thread, partial(without_context, threading.ExceptHookArgs), about)
 
     def report_unraisable(args: Any) -> None:
+        """Report an exception that nobody can catch, as in __del__, for sys.unraisablehook."""
         if args.exc_value is not None:
             about = f"{args.err_msg or 'Exception ignored'}:\n"
             report(args.exc_value, of_unraisable, partial(without_context, type(args)), about)
@@ -13166,6 +13179,7 @@ class RedactingFilter:
     """A logging filter that masks values; threads may share one."""
 
     def __init__(self, source: _Redactable = ()) -> None:
+        """Mask what `add` finds in the source, without a list of values that are too short."""
         # An ordered set, which only grows. No lock: if another thread held it during a fork, the child could
         # never acquire it.
         self._values: dict[str, None] = {}
@@ -13368,7 +13382,8 @@ def _is_plain(value: Any) -> bool:
 def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
     """Return the values to mask by name, for all names of a store: stages, and where references lead.
 
-    A name whose value is bad, or has been deleted, adds fewer values or none; a warning names a bad one.
+    A name whose value is bad, or has been deleted, adds fewer values or none; a warning names a bad one. An
+    error of the store as a whole, such as Locked, is raised.
     """
     snapshot = Snapshot(manager, stages=True)
     names = _load_each(snapshot, store)
@@ -13404,6 +13419,7 @@ def _load_each(snapshot: Snapshot, store: Store) -> list[str]:
 
 
 def _warn_of_bad(name: str, error: SecretsError) -> None:
+    """Warn that a name's value can't be masked because of an error."""
     warn_once(f"what {show(name)} leads to can't be masked: {error}")
 
 
@@ -20147,6 +20163,7 @@ def cmd_redact(args: Namespace) -> int:
     redact_one = redact_file if args.in_place else _redact_to_stdout
 
     def redact_path(path: str) -> None:
+        """Redact one file, or raise."""
         mask_more: Callable[..., Any] = iter
         if args.found or args.confidence:
             level = CONFIDENCES.index(args.confidence or "high")
