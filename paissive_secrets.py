@@ -2316,17 +2316,17 @@ class SecretVersion(NamedTuple):
     `deleted` may lie ahead.
     """
 
-    number: int
+    number: int  # counted from 1
     created: str
-    deleted: str
-    destroyed: bool
+    deleted: str  # "" unless it was deleted or will be
+    destroyed: bool  # for good
 
 
 class Member(NamedTuple):
     """A member of a store, who opens it with the private key of `recipient`."""
 
     name: str
-    recipient: str
+    recipient: str  # "age1…"
     added: str  # UTC
 
 
@@ -5875,8 +5875,11 @@ class Opener:
         self._files.check_exists()
         if not os.path.lexists(version_file):  # the identity may be the key of whoever has made the store
             problem = f"{version_file} is missing, as in stores of version 1, which this copy refuses"
-            hint = "restore it; or export --format json with the copy that made the store, then elsewhere "
-            raise Conflict(problem, hint=f"{hint}import - --all")
+            hint = (
+                "restore it; or export --format json with the copy that made the store, "
+                "then elsewhere import - --all"
+            )
+            raise Conflict(problem, hint=hint)
         found = []
         for access in self._candidates(known.member, by_password):
             if known.fits(access.keys.fingerprint()):
@@ -5962,27 +5965,25 @@ class Opener:
         """
 
         @lru_cache(maxsize=1024)
-        def opens(commit: str) -> bool | None:
-            """Return whether this identity opens version.age of a commit; None if it is damaged."""
+        def error_at(commit: str) -> SecretsError | None:
+            """Return why this identity doesn't open version.age of a commit, WrongKey or Corrupt, or None."""
             sealed = committed_content(self._files.path, "version.age", commit)
             try:
                 open_file(self._files.version_file, access.keys.all(), sealed)
-            except WrongKey:
-                return False
-            except Corrupt:
-                return None
-            return True
+            except (WrongKey, Corrupt) as error:
+                return error
+            return None
 
         try:
             changes = changes_of(self._files.path, "version.age", "HEAD", access.known.commit)
         except Unavailable:  # the commit that is known may be gone, after a rebase for instance
             changes = changes_of(self._files.path, "version.age", "HEAD")
         for commit in changes:
-            if opens(commit) is not False:
+            if not isinstance(error_at(commit), WrongKey):
                 continue
             # On a branch that was merged, it may have replaced a third identity, not this one.
             before = changes_of(self._files.path, "version.age", commit)[1:]
-            if any(map(opens, before)):
+            if None in map(error_at, before):
                 return commit
         return ""
 
@@ -6057,8 +6058,11 @@ class Opener:
         if errors:
             error = errors[0]
             return error.reworded(f"{problem}, and one file can't be used: {error.message}", error.hint)
-        hint = "ask a member to run: member add NAME age1…"
-        return WrongKey(problem, hint=f"{hint}; if it was the store's, use what `identity` prints now")
+        hint = (
+            "ask a member to run: member add NAME age1…; "
+            "if it was the store's, use what `identity` prints now"
+        )
+        return WrongKey(problem, hint=hint)
 
     def configured_identities(self) -> tuple[Identity, ...]:
         """Return the identities in PAISSIVE_IDENTITY, members' or the store's own; () if it isn't set.
@@ -6885,9 +6889,9 @@ UNPRINTABLE_HINT = "look for a space or a line break at its end"
 class _Setting(NamedTuple):
     """A setting of a store: the first of its variables that is set is used, even if it is empty."""
 
-    default: str = ""
+    default: str = ""  # parsed like a variable's text
     parse: Callable[[str], object] = str  # returns None for what isn't valid
-    hint: str = UNPRINTABLE_HINT
+    hint: str = UNPRINTABLE_HINT  # for what isn't valid
     other_name: str = ""  # of its variable, which comes second
 
 
@@ -10631,9 +10635,9 @@ class _Part(NamedTuple):
     """A part of a YAML text, of a kind that is a group of _YAML."""
 
     kind: str
-    start: int
+    start: int  # in the text
     end: int
-    indent: int  # of a block scalar's lines
+    indent: int  # of a block scalar's lines; 0 for another kind
     is_alone: bool  # it doesn't continue a scalar, or go on in the next line
 
 
@@ -13645,14 +13649,14 @@ _SECOND_ARGUMENT = lazily(rb"[\"']\s{0,9},\s{0,40}(?:\w{1,20}=)?[bru]?[\"']([^\"
 class Candidate(NamedTuple):
     """A value that is assigned to a name, and the line around it."""
 
-    start: int
+    start: int  # of the value, in its window
     end: int
-    kind: str  # what the name is about
-    name: str
-    separator: str  # "_" for a space
+    kind: str  # what the name is about: a key of _SECRET_WORDS
+    name: str  # this, the value and the line are text with one character for each byte
+    separator: str  # between name and value; "_" for a space, "=" also for what is read like it
     quote: str  # "" around a bare value
     value: str
-    language: str
+    language: str  # the kind of a _Language
     before: str = ""  # the line up to the name
     after: str = ""  # the line from the value's end
 
@@ -13663,11 +13667,11 @@ class Candidate(NamedTuple):
 class Span(NamedTuple):
     """A place that a detector found, and the verdict on it."""
 
-    start: int
+    start: int  # of the value, in its window
     end: int
     rule: Rule
     confidence: str  # "high", "medium", "low", or "" for no finding
-    candidate: Candidate | None = None
+    candidate: Candidate | None = None  # of a value under a telltale name
     reason: str = ""  # what says that it is no secret, or may be none, so that its confidence is lower
 
 
@@ -13676,9 +13680,9 @@ def keyword_hits(
 ) -> Iterator[tuple[bytes, int, int, list[Candidate] | None]]:
     """Yield the places of keywords and of names with a telltale fragment, in order.
 
-    For a name, it is (word with the fragment, start, end, candidates for its value); names without a value
-    are left out. For one of `keywords`, it is (keyword, start, end, None); since the text is folded, similar
-    words are taken for it.
+    For a name, it is (word with the fragment, start, end, candidates for its values); names without a value
+    are left out. For one of `keywords`, it is (keyword, start, end, None): only a name has candidates. Since
+    the text is folded, similar words are taken for a keyword.
     """
     search = _keyword_search(keywords)
     words, known = search.find_words(window, language)
@@ -13939,7 +13943,11 @@ def _next_items(window: bytes, first: Candidate) -> Iterator[Candidate]:
 def _candidate_at(
     window: bytes, language: _Language, match: re.Match[bytes], name: _Name
 ) -> Candidate | None:
-    """Return the value that a match leads up to; None for a comparison, a mention, a call or a reference."""
+    """Return the value that a match leads up to, as a candidate, or None if the match sets no value.
+
+    So it is where the name is compared, only mentioned, or an item of a list without an option's value; and
+    where a call, a reference of ours, null, or prose that goes on is behind it.
+    """
     if _is_compared(name.text, language, match) or _OUR_REFERENCE.match(window, match.end()):
         return None
     # Most lines of a log have a space and a plain word after the name; they need no closer look.
@@ -13949,9 +13957,9 @@ def _candidate_at(
     ending = "word" if name.text[:1] == b"-" else language.ending  # an option
     quote, bare = match.group("quote", "bare")
     found = _quoted_at(window, match) if quote else _bare_at(window, match, ending, before)
-    if not found:
+    if not found:  # a call
         return None
-    value = found[found.lastindex or 0]
+    value = found[found.lastindex or 0]  # its group, if it has one
     if (not quote and _is_prose(name.text, bare.lower(), before, value, ending)) or _NULL.match(value):
         return None
     separator = (match["separator"] or bare or b"").strip()
