@@ -173,7 +173,8 @@ StrPath = Union[str, os.PathLike[str]]
 # - A store that can't be used never looks empty. Whatever asks it raises Denied, Unavailable, Locked,
 #   WrongKey, Corrupt or Unsafe, BadValue for bad settings or content, or Conflict for a format of another
 #   version.
-# - A name that no secret can have, or none of that store, is a BadName.
+# - A name that no secret can have, or none of that store, is a BadName. For a secret that a .env says was
+#   moved, the env store raises Moved, not NotFound.
 # - OSError comes from functions of Durable files and Sealed folder. Their callers make Denied or Unavailable
 #   of it, by `disk_errors`, so that no store raises any other.
 # - What is called `…_error` returns an error. What begins with check, require or reject raises one, or else
@@ -2380,8 +2381,7 @@ class Store:
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
         """Return {name: value} for those of these names that exist.
 
-        Names that the store can't hold are left out as well; for a secret
-        that was moved, the env store raises Moved.
+        Names that the store can't hold are left out as well.
         """
         found = {}
         for name in names:
@@ -8398,11 +8398,17 @@ class VaultStore(Store):
         return {name: _value_text(value) for fields in secrets for name, value in fields.items()}
 
     def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
-        """Return all fields of a secret, read in one request."""
+        """Return all fields of a secret, read in one request.
+
+        NotFound or Deleted if there are none.
+        """
         return self._find(_secret_path(path), version).require_fields(path, version)
 
     def set(self, name: str, value: str) -> None:
-        """Set one field; others stay, even if they are being written (KV 2)."""
+        """Set one field; others stay, even if they are being written (KV 2).
+
+        Conflict if others keep writing the secret.
+        """
         self._change(_change_to(name, value), check_pending=False)  # rotations set stages by this
 
     def set_unless_pending(self, values: Mapping[str, str], *, replace: bool = True) -> None:
@@ -8545,24 +8551,31 @@ class VaultStore(Store):
         return [_read_version(number, child_object(found, str(number))) for number in numbers]
 
     def last_set(self, name: str) -> str:
-        """Return when a secret was set, whichever of its fields was."""
+        """Return when a secret was set, whichever of its fields was.
+
+        NotFound if there is none; BadValue in KV 1.
+        """
         return self.versions(name)[-1].created
 
     def older_values(self, name: str) -> Iterator[str]:
         """Yield the values in older versions, oldest first; BadValue in KV 1.
 
-        Left out are versions that were deleted, or lack the field.
+        Left out are versions that were deleted, or lack the field. NotFound
+        if there is no such secret.
         """
         for version in self.versions(name)[:-1]:
             with suppress(NotFound):
                 yield self.get(name, version.number)
 
     def undelete(self, name: str, version: Optional[int] = None) -> None:
-        """Bring back a deleted version of a secret; default: the newest."""
+        """Bring back a deleted version of a secret; default: the newest.
+
+        NotFound if there is none, or it was destroyed; BadValue in KV 1.
+        """
         self._on_version("undelete", name, version)
 
     def destroy(self, name: str, version: int) -> None:
-        """Remove a version of a whole secret for good."""
+        """Remove a version of a whole secret for good; NotFound if none."""
         self._on_version("destroy", name, version or 0)  # never the newest by mistake
 
     def renew(self) -> float:
@@ -8634,7 +8647,10 @@ class VaultStore(Store):
         return _secret_path(name) + "#"
 
     def delete_version(self, name: str, version: int) -> None:
-        """Delete one version of a whole secret; `undelete` brings it back."""
+        """Delete one version of a whole secret; `undelete` brings it back.
+
+        NotFound if there is none.
+        """
         self._on_version("delete", name, version or 0)  # never the newest by mistake
 
     def delete_metadata(self, name: str) -> None:
@@ -8869,7 +8885,8 @@ class VaultStore(Store):
     def _post(self, place: _Path, fields: Json, cas: int | None = None) -> int:
         """Write all fields; with `cas` (KV 2 only), only over that version, or for 0 where there is none.
 
-        Return the new version, 0 in KV 1. Errors say if the write may have been carried out.
+        Return the new version, 0 in KV 1. Raise _Overtaken as `_version_after` does. Errors say if the write
+        may have been carried out.
         """
         needs = "update" if cas else "create"
         if place.kv == 1:
@@ -9009,7 +9026,7 @@ class _Secret:
     """
 
     def __init__(self, response: Exchange, place: _Path) -> None:
-        """Read a response; raise Unavailable if it isn't Vault's."""
+        """Read a response with status 200 or 404; raise Unavailable if it isn't Vault's."""
         there = response.status == 200
         # Outside KV 2, the data are the fields, and there are no versions to tell apart.
         fields = response.data
@@ -9277,7 +9294,10 @@ class SecretsManager:
         return self._resolve(store, *found)
 
     def require_secret(self, name: str, *, backend: Backend = None, stage: str = "current") -> str:
-        """Return the value of a secret, or raise NotFound."""
+        """Return the value of a secret, or raise NotFound.
+
+        All else is as in `get_secret`.
+        """
         store = self.store(backend)
         return self._resolve(store, *self._stored(store, name, stage))
 
@@ -9361,7 +9381,8 @@ class SecretsManager:
         """Store a value.
 
         In env, that is for this process only, unless PAISSIVE_ENV_FILE
-        names a file.
+        names a file. Raise Conflict while a rotation is unfinished,
+        BadValue if a reference is stored there.
         """
         store = self.store(backend)
         # Setting a name would leave the secret that a reference there leads to as it is.
@@ -9430,7 +9451,7 @@ def _delete_with_stages(store: Store, name: str) -> bool:
 def remove_secret(store: Store, name: str, stage: str = "current") -> bool:
     """Delete a stage of a secret; return whether there was one.
 
-    Raise Moved if only another store has the secret, as a .env says.
+    Raise Conflict, as the store's `delete` does, for the current one while a rotation is unfinished.
     """
     try:
         store.delete(store.stage_name(name, stage))
@@ -9776,7 +9797,7 @@ class SecretConfig:
         `use_secret`, it may also be the file that DATABASE_HOST_FILE names,
         a systemd credential or, if there is nothing else, the secret
         `database.host`. Moved: the dotenv file says that DATABASE_HOST is
-        in another store.
+        in another store. NotFound: a reference leads to no secret.
         """
         found = self._get(_key_path(key), use_secret)
         if found is not ABSENT:
@@ -11890,8 +11911,9 @@ class SecretRotation:
 
         The old value is applied again. A new one that was current, or about
         to be, becomes the previous one, any other is revoked. If that
-        fails, raise RotationFailed; abort can be repeated. With `force`,
-        only give up the pending value: nothing is applied or revoked.
+        fails, raise RotationFailed; abort can be repeated. Conflict if the
+        new one is current and there is no old one. With `force`, only give
+        up the pending value: nothing is applied or revoked.
         """
         with self._locked_rotation(name) as rotation:
             if "started" not in rotation.policy:
@@ -12066,7 +12088,7 @@ class _Rotation:
     def drop(self, *, force: bool = False) -> bool:
         """Revoke, unless with `force`, and delete the previous value; return whether there was one.
 
-        Raise Conflict while a rotation is unfinished.
+        Raise Conflict while a rotation is unfinished, RotationFailed if it can't be revoked: then it stays.
         """
         self.check_finished()
         # It is current if the rotation is done: abort would need the previous value.
@@ -12440,7 +12462,8 @@ def _rows(store: Store, names: Sequence[str], snapshot: Snapshot) -> list[_Row]:
     """Return a row for each variable but those composed of moved secrets; read the secrets into the snapshot.
 
     A secret of the store takes the place of our variable; a setting has the name of neither. Two secrets with
-    one variable are a BadValue.
+    one variable are a BadValue, and app/db# is NotFound without a secret app/db; any other absent secret has
+    a row.
     """
     rows = {variable: _Row(variable, text) for variable, text in child_environment().items()}
     if not names:
@@ -13194,8 +13217,9 @@ class RedactingFilter:
     def add(self, source: _Redactable, *, is_complete: bool = True) -> list[str]:
         """Redact these values, too; return the names of those too short.
 
-        Raises Moved, if `is_complete`, for a store some of whose secrets
-        were moved to another one.
+        Raise Moved, if `is_complete`, for a store some of whose secrets
+        were moved to another one, BadValue for what is neither a store nor
+        values.
         """
         # A manager's default store, a backend, a store, or values.
         manager, chosen = manager_and_backend(cast("Any", source))
@@ -17077,7 +17101,7 @@ def install_hook(name: str, backend: str = "") -> str:
     """Write git's "pre-commit" or "pre-push" hook, which runs an audit, and return its path.
 
     With a backend, the audit also searches for the values in it. A hook that this function wrote earlier is
-    replaced; raise Conflict if there is any other, Unavailable outside of a repository.
+    replaced; raise Conflict if there is any other, Unavailable outside of a repository, and OSError.
     """
     import shlex
 
@@ -17131,6 +17155,7 @@ def set_merge_driver(path: str) -> bool:
     """Add a line to a .gitattributes file that lets git merge baselines; return whether it wasn't there.
 
     A union of both sides' lines is a right merge, since a baseline's lines may have any order, and repeat.
+    Raise OSError.
     """
     rule = f"{BASELINE} merge=union".encode()
     with FileLock(path):
@@ -17235,6 +17260,7 @@ def _list_with_git(root: str, shown: str, which: FileFilter) -> Iterator[str]:
     """
 
     def report(line: str) -> None:
+        """Pass a line of git's stderr on if it says that a folder can't be opened."""
         if "could not open directory" in line:  # git lists the rest; other warnings don't mean a file
             which.on_error(shown.rstrip("/"), line)
 
@@ -17525,6 +17551,7 @@ class _ZipFile(io.BytesIO):
     """A zip in memory; reading more than 8 MiB at once, as zipfile reads a list of files, raises BadValue."""
 
     def read(self, size: int | None = -1) -> bytes:
+        """Read up to `size` bytes, or all."""
         if size and size > _MAX_ZIP_LIST:
             raise BadValue("it has too many files")
         return super().read(size)
@@ -17559,6 +17586,7 @@ def _tar_header() -> type[Any]:
     class Header(base):  # type: ignore[misc]
         @classmethod
         def frombuf(cls, block: bytes, *args: Any) -> Any:
+            """Return the header in a block; raise ReadError if it is damaged, HeaderError if it is empty."""
             try:
                 return super().frombuf(block, *args)
             except tarfile.HeaderError as error:
@@ -17568,6 +17596,7 @@ def _tar_header() -> type[Any]:
 
         # Documented in tarfile as the method to override.
         def _proc_member(self, archive: tarfile.TarFile) -> Any:
+            """Read what follows the header and is no content, unless that is too much."""
             pax = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
             is_content = self.isreg() or self.type not in (*tarfile.SUPPORTED_TYPES, *pax)
             if self.type == tarfile.GNUTYPE_SPARSE or (not is_content and self.size > _MAX_TAR_HEADER):
@@ -17577,6 +17606,7 @@ def _tar_header() -> type[Any]:
             return super()._proc_member(archive)
 
         def _proc_gnusparse_00(self, *args: Any) -> None:
+            """Refuse a sparse file of one of pax's three formats."""
             raise BadValue("it has a sparse file")
 
         _proc_gnusparse_01 = _proc_gnusparse_10 = _proc_gnusparse_00
@@ -17600,6 +17630,7 @@ class _Chunks(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        """Fill the buffer from one chunk; return how many bytes that are, 0 at the end."""
         if not self._rest:
             self._rest = memoryview(next(self._chunks, b""))
         size = min(len(buffer), len(self._rest))
@@ -18287,7 +18318,8 @@ class KnownValues:
     The values themselves are never shown. `notes` say of which secrets no
     value is searched for, and why.
 
-    Raise NotFound for a store that isn't there, and what opening it raises.
+    Raise Unavailable for a store that isn't there, Moved for one some of
+    whose secrets were moved to another one.
     """
 
     def __init__(self, store: Backend) -> None:
