@@ -15103,12 +15103,14 @@ def is_weak_password(c: Candidate) -> bool:
     is_literal = c.language == "source" and c.name[0] != "-"
     if not _sets_value(c) or (is_literal and _names_a_field(c)):
         return False
+    # In source, the secret or the key of an application: abc123, admin#1.
     if is_literal and _opens_something(c):
         is_numbered = _NUMBERED_KEY.match(c.value) and not looks_random(c.value)
         is_chosen = _WORDS_AND_DIGITS.match(c.value) and _CHOSEN.match(c.value.lower())
         return bool(is_numbered or (words[-1] == "secret" and is_chosen))
     if not (is_pass or is_secret):
         return False
+    # Letters only: a word of the name, such as password, and any for an application.
     if c.value.isalpha():
         if c.value.istitle() or c.value.isupper():  # a label, or put in later
             return False
@@ -15116,6 +15118,7 @@ def is_weak_password(c: Candidate) -> bool:
             return True
     if is_weak(c.value) or _WEAK_ENDING.match(c.value.lower()):
         return True
+    # A variation on a word that many choose: its score would be likely but for what is weak about it.
     if not is_pass or not _CHOSEN.match(c.value.lower()):
         return False
     return _is_likely(_score(c, chosen=True)) and not _is_likely(_score(c))
@@ -16793,6 +16796,7 @@ def _resolve_overlaps(spans: Iterable[Span]) -> list[Span]:
     import bisect
 
     def rank(span: Span) -> tuple[bool, bool, bool, bool, int]:
+        """Return a key that sorts better spans first."""
         low, high = span.confidence == "low", span.confidence == "high"
         return span.rule.id != "known-value", low, is_scored(span), not high, span.start
 
@@ -19510,6 +19514,7 @@ def _parser(name: str, description: str, arguments: Iterable[Any]) -> ArgumentPa
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
+            """Raise BadValue with what argparse says of wrong arguments, and a hint."""
             # Messages don't repeat words of the command line, since one may be a misplaced value.
             repeats = r"(?s)(unrecognized arguments|ignored explicit argument|invalid (?:choice|\w+ value)).*"
             said = re.sub(repeats, r"\1", message)
@@ -19629,6 +19634,7 @@ def _command(*arguments: Any) -> Callable[[_Run], _Run]:
     """
 
     def register(run: _Run) -> _Run:
+        """Add the function to the table of commands, and return it as it is."""
         _COMMANDS[run.__name__[4:].replace("_", " ")] = (run, arguments)
         return run
 
@@ -19724,7 +19730,10 @@ def _read_value(prompt: str, store: Store | None = None) -> str:
 
 
 def _read_argument(path: str) -> bytes:
-    """Return the content of a file, or of stdin for "-"; raise SecretsError if that can't be read."""
+    """Return the content of a file, or of stdin for "-"; BadValue if it is too large.
+
+    Raise Denied or Unavailable if the file can't be read, OSError for stdin.
+    """
     if path == "-":
         return read_bounded(sys.stdin.buffer, "stdin")
     with disk_errors(f"read {path}"), open(path, "rb") as file:
@@ -19893,7 +19902,7 @@ def _act_on_each(words: Iterable[str], act: Callable[[str], object]) -> int:
 
 
 def _delete_secret(args: Namespace, name: str) -> None:
-    """Delete a secret, its previous and pending values and its policy; raise NotFound if there is none.
+    """Delete a secret as `delete_with_policy` does; raise NotFound if there is none.
 
     Warn of a variable or file that still has a value for this name.
     """
@@ -20395,6 +20404,7 @@ def cmd_rotate_now(args: Namespace) -> int:
     rotated: list[str] = []
 
     def rotate(name: str) -> None:
+        """Rotate a secret that was named, or else one that is due; print it."""
         if args.names:
             rotation.rotate(name, value)
         elif not rotation.rotate_if_due(name):
