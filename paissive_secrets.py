@@ -4453,6 +4453,7 @@ class Recipient:
     """
 
     def __init__(self, text: str) -> None:
+        """Decode the key; one that nothing can be sealed to is an error later."""
         if text.upper().startswith("AGE-SECRET-KEY-"):
             hint = "its owner makes another, identity --new, and gives away only the public key, age1…"
             raise BadValue("that is a private key, which counts as exposed now", hint=hint)
@@ -4485,6 +4486,7 @@ class Identity:
     """
 
     def __init__(self, text: str) -> None:
+        """Decode the key, and make its public key."""
         require_cryptography()
         self._text = text
         self.is_post_quantum = text.startswith(_HYBRID_IDENTITY)
@@ -4521,6 +4523,7 @@ class _X25519Key:
     """The private key of an X25519 recipient."""
 
     def __init__(self, secret: bytes) -> None:
+        """Make the keys from a secret of 32 bytes."""
         self._secret = x25519.X25519PrivateKey.from_private_bytes(secret)
         self.public = self._secret.public_key().public_bytes_raw()
 
@@ -4635,6 +4638,7 @@ class Passphrase:
     is_post_quantum = True  # it is symmetric
 
     def __init__(self, text: str, log_n: int = LOG_N, *, max_log_n: int = MAX_LOG_N) -> None:
+        """Check the text and `log_n`; no key is derived yet."""
         if not 1 <= log_n <= MAX_LOG_N:
             raise BadValue(f"scrypt's log N is 1 to {MAX_LOG_N}, not {log_n}")
         self._log_n = log_n
@@ -4846,8 +4850,10 @@ def _bech32(prefix: str, data: bytes) -> str:
     bits = 8 * len(data)
     padding = -bits % 5
     number = int.from_bytes(data, "big") << padding
+    # The data in groups of 5 bits, the first one first.
     digits = [number >> place & 31 for place in range(bits + padding - 5, -1, -5)]
     name = prefix.lower().encode()
+    # The checksum covers the prefix in lower case, the data, and six zeros in its own place.
     expanded = [*(char >> 5 for char in name), 0, *(char & 31 for char in name)]
     residue = _bech32_residue([*expanded, *digits, *bytes(6)]) ^ 1
     checksum = [residue >> 5 * place & 31 for place in reversed(range(6))]
@@ -9783,6 +9789,7 @@ class SecretConfig:
         *,
         env_prefix: Optional[str] = None,
     ) -> None:
+        """Choose the file, the store and the prefix; nothing is read yet."""
         config_file = config_file or os.path.expanduser(os.environ.get("PAISSIVE_CONFIG_FILE", ""))
         self.path = os.fspath(config_file or "config.json")
         self._manager, self._backend = manager_and_backend(backend)
@@ -11184,6 +11191,7 @@ class _BareSearch:
             end = bare.place(at + len(text) - 1) + 1
             written = _comparable(data[start:end])
             for form in self._forms[text]:
+                # It has the same bare text, but other line breaks.
                 if not form.is_wrappable and not _comparable(form.text).startswith(written):
                     continue
                 place = _with_ends(data, _Found(start, end, form.value), form.text)
@@ -11261,6 +11269,7 @@ class _Index:
     """
 
     def __init__(self, texts: Collection[bytes]) -> None:
+        """Choose the gap for these texts, and fill the table."""
         self._gap = _best_gap(texts)
         indexed = [text for text in texts if len(text) >= self._gap + _WORD_BYTES - 1]
         self._texts: dict[bytes, list[bytes]] = {}  # by their first `gap` bytes
@@ -11499,6 +11508,7 @@ class _EscapeSearch:
     """
 
     def __init__(self, texts: Collection[bytes]) -> None:
+        """Make the expressions for the escapes that these texts may have."""
         self._longest = max(map(len, texts), default=0)
         bare = {_bare(way) for text in texts for way in (text, text.translate(_LETTERS_OF_CONTROLS))}
         # Each byte of a text with the next one, but the last one alone; and each byte.
@@ -13359,7 +13369,7 @@ class _Redaction:
         """Return an object that isn't text if it shows no value, a masked copy of a container, or `***`."""
         if self._replaces_errors and isinstance(value, BaseException):
             return RedactedError(self._mask(str(value)))
-        parts: list[Any] = []
+        parts: list[Any] = []  # of a container or a mapping; any other object has none
         if isinstance(value, (Mapping, *_CONTAINERS)):
             parts += value.items() if isinstance(value, Mapping) else value
         redacted = [self.redact(part) for part in parts]
@@ -13753,6 +13763,7 @@ class _KeywordSearch:
     """
 
     def __init__(self, keywords: frozenset[bytes]) -> None:
+        """Make the expression for these keywords and the fragments of secrets' names."""
         fragments = (*_ANY_VALUE_WORDS, *_RANDOM_VALUE_WORDS)
         words = sorted({*keywords, *fragments}, key=lambda word: (-len(word), word))  # the longest wins
         rare = set(_RARE)
@@ -13798,6 +13809,7 @@ class _KeywordSearch:
             last, words, known = b"", [], {}
         begin, end = _differing_lines(last, text)
         moved = len(text) - len(last)
+        # Words before the lines that differ stay, those in them are searched for, those behind them move.
         found = [word for word in words if word[1] < begin]
         folded = text[begin : end + _MAX_WORD_AHEAD].translate(self._fold)
         start = -1
@@ -13835,6 +13847,7 @@ class _KeywordSearch:
 def _differing_lines(last: bytes, text: bytes) -> tuple[int, int]:
     """Return where the lines of a text begin and end in which its words may differ from those of the last."""
     size = min(len(last), len(text))
+    # How many bytes are equal at the beginning, then how many of the others are at the end.
     equal = _count_equal(size, lambda count: text.startswith(last[:count]))
     begin = text.rfind(b"\n", 0, max(0, equal - _MAX_WORD_AHEAD)) + 1
     equal = _count_equal(size - equal, lambda count: text.endswith(last[len(last) - count :]))
@@ -13937,8 +13950,10 @@ def _values_behind(
     first = _candidate_at(window, language, match, name)
     if not first:
         return []
+    # What opens a list, an object or a call before the value.
     opener = window[match.end("separator") : match.start("quote")].strip()[:1]
     is_item = opener in (b"[", b"{") or match["separator"] == b","
+    # It is the key of a member, not a value.
     if is_item and _IS_KEY.match(window, first.end + len(first.quote)):
         return []
     first = _take_default(first)
@@ -14232,7 +14247,11 @@ def _key_before(window: bytes, begin: int) -> tuple[int, bytes]:
 
 
 def _keys_around(window: bytes, language: _Language, at: int, sign: bytes) -> list[_AttributeKey]:
-    """Return the keys of the object that has the key which begins at `at`, as far as they can be read."""
+    """Return the keys of the object that has the key which begins at `at`, as far as they can be read.
+
+    The object is the elements of XML beside one, for the sign ">"; a mapping in lines of YAML; a tag; else
+    what is in braces, brackets or parentheses.
+    """
     first = max(0, at - _REACH_OF_OBJECT)
     if sign == b">":
         parents = [parent.end() for parent in _PARENT.finditer(window, first, at)]
@@ -14266,6 +14285,7 @@ def _keys_below(window: bytes, begin: int, after: int, is_block: bool) -> list[_
     """Return the keys of the object that is the value of the name at `begin`, and which begins at `after`."""
     behind = window[after : after + 30].lstrip(b" \t")
     sign = behind[:1]
+    # What begins behind the colon, the equals sign or the arrow.
     inner = behind.lstrip(b":=> \t")[:1]
     if sign == b">":
         return _attributes(_ELEMENT, window, window.index(b">", after) + 1)[:1]
@@ -14273,6 +14293,7 @@ def _keys_below(window: bytes, begin: int, after: int, is_block: bool) -> list[_
         return _attributes(_ATTRIBUTE, window, window.index(b"{", after) + 1)
     if sign != b":" or inner not in (b"#", b"\r", b"\n"):
         return []
+    # A mapping of YAML, in the next line that isn't a comment, if that is indented further than the name.
     line = window.find(b"\n", after) + 1
     while window[line : line + _REACH_OF_LINE].lstrip(b" ")[:1] == b"#":
         line = find_or_end(window, b"\n", line, line + _REACH_OF_LINE) + 1
@@ -14293,7 +14314,7 @@ def _attributes(regex: re.Pattern[bytes], window: bytes, at: int) -> list[_Attri
 def _keys_in_lines(window: bytes, line: int) -> list[_AttributeKey]:
     """Return the keys of a mapping of YAML that begins with this line; lines that are deeper are skipped."""
     keys: list[_AttributeKey] = []
-    column = -1
+    column = -1  # of the keys; -1 before the first
     for _ in range(2 * _MAX_ATTRIBUTES):
         found = _LINE_OF_YAML.match(window, line)
         if not found or line >= len(window):
@@ -14301,6 +14322,7 @@ def _keys_in_lines(window: bytes, line: int) -> list[_AttributeKey]:
         indent = found["indent"]
         if found["key"]:
             column = len(indent) if column < 0 else column
+            # The mapping has ended: a line is indented less, or begins the next item of a list.
             if len(indent) < column or (keys and b"-" in indent and len(indent) <= column):
                 break
             if len(indent) == column:
@@ -14499,7 +14521,10 @@ def _score(c: Candidate, chosen: bool = False) -> int:
 
 
 def features(c: Candidate) -> list[str]:
-    """Return the features of a candidate, as "GROUP FACT": facts about its place, its name and its value."""
+    """Return the features of a candidate, as "GROUP FACT": facts about its place, its name and its value.
+
+    Whatever sets a value counts as "=", and the parenthesis of a comparison as "==".
+    """
     called = c.separator in ",(" and _CALLED_WITH.search(c.before)
     if c.separator == "," and c.name.rpartition(".")[2].isupper():  # a constant
         called = called or _CALLED_WITH.search(c.before + '"')
@@ -14544,7 +14569,11 @@ def _features_of_place(kind: str, name: str, separator: str, quote: str, languag
 
 @lru_cache(4096)
 def _features_of_value(zeroed: bytes) -> tuple[str, ...]:
-    """Return the features of a value in which each digit is 0."""
+    """Return the features of a value in which each digit is 0.
+
+    They are its shape, how long it is, how common its pairs of letters are, how many digits it has, which
+    classes of characters, and how many different symbols.
+    """
     value = latin1(zeroed)
     size = len(value)
     shape = _SHAPE.match(value)
@@ -14833,6 +14862,7 @@ def properties() -> list[_Property]:
     for part in _PROPERTIES.strip().split("\n= "):
         where, *rows = re.split(r"\n(?! )", part.removeprefix("= "))
         for row in rows:
+            # The reason, an expression of one line or several, and proofs.
             reason, *lines = row.split("\n    ")
             proofs = [line for line in lines if line.startswith(("- ", "+ ", "~ "))]
             pattern = "".join(line for line in lines if line not in proofs)
@@ -15304,6 +15334,7 @@ def _is_label(value: str, c: Candidate, path: _FileKind) -> bool:
     text = _as_text(value)
     is_entry = c.separator in ("=>", ":") and (c.before[-1:] in ("'", '"') or c.language == "source")
     is_element = c.separator in (">", "=") and "<" in c.before
+    # Words with letters beyond ASCII, or one word with a capital letter.
     if is_entry and c.quote and " " in text and not text.isascii() and not re.search(r"\d", text):
         return True
     label = text.rstrip("*: ")
@@ -15340,6 +15371,7 @@ def _is_expression(value: str, c: Candidate, path: _FileKind) -> bool:
 
     A literal there is in quotes, or looks random.
     """
+    # In an action of a template, or in a script that isn't source.
     if not c.quote and c.separator[-1:] == "=" and _IN_ACTION.search(c.before) and not looks_random(value):
         return True
     is_script = c.language == "markup" and c.after[:1] in (";", ",")  # of the page, or a notebook's cell
@@ -15349,6 +15381,7 @@ def _is_expression(value: str, c: Candidate, path: _FileKind) -> bool:
         return bool(_MEMBERS.match(value))
     if c.language != "source" or c.quote or _is_in_string(c):
         return False
+    # In source: a number or a name in camel case; what is called, or begins a block; members of an object.
     if value.lstrip("-").isdigit() or (
         c.kind != "pass" and _CAMEL_NAME.match(value) and not looks_random(value)
     ):
@@ -15947,6 +15980,7 @@ def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...])
         spans = list(find_spans(_NO_TEXT.split(plain, 1)[0], "", custom, encoded=False))
         if not spans:
             continue
+        # Of each character of the Base64, without its line breaks.
         places = [begin + letter.start() for letter in re.finditer(rb"\S", run[0])]
         yield from (_in_base64(span, places) for span in spans)
 
@@ -16866,7 +16900,7 @@ def _reasons(span: Span) -> Iterator[str]:
     if span.candidate and is_scored(span):
         weights = load_weights()
         found = [(feature, weights[feature]) for feature in features(span.candidate) if feature in weights]
-        found.sort(key=lambda item: (-abs(item[1]), item))
+        found.sort(key=lambda item: (-abs(item[1]), item))  # the heaviest first
         limits = ", ".join(f"{name} from {least / 100:+.2f}" for name, least in THRESHOLDS)
         # Not the name: it may be a part of another name's value.
         yield f"  a value assigned to a name of kind {span.candidate.kind!r} in {span.candidate.language}"
@@ -17774,6 +17808,7 @@ class Audit:
     """
 
     def __init__(self, paths: _OneOrMore = ".", **options: Any) -> None:
+        """Look for the PATHs, and read the project's settings and baseline; no other file is read yet."""
         self.paths = _as_list(paths)
         self.options = AuditOptions(**options)
         self.options.check()
@@ -17880,7 +17915,10 @@ class Audit:
         yield from sorted(findings, key=attrgetter("line", "column"))
 
     def _finding(self, blob: Blob, places: list[Match]) -> Finding:
-        """Return the finding for a value that one rule found in these places; Finding says where it is."""
+        """Return the finding for a value that one rule found in these places.
+
+        It has the place and the confidence of the most certain match, and all places.
+        """
         match = max(places, key=lambda place: CONFIDENCES.index(place.confidence))
         rule = match.rule
         path = self.path_in_project(blob.path)
@@ -18259,6 +18297,7 @@ class _AuditSettings:
     """
 
     def __init__(self, text: str = "") -> None:
+        """Read the text of the file."""
         self.rules: tuple[Rule, ...] = ()
         self.rule_ids = {rule.id for rule in all_rules()}
         self.disabled = set[str]()
@@ -18327,6 +18366,7 @@ class KnownValues:
     """
 
     def __init__(self, store: Backend) -> None:
+        """Read all values of the store, also older ones, and tell which can be searched for."""
         store = default_manager.store(store)
         store.check_exists()
         check_nothing_moved(store)  # what is elsewhere would not be found
@@ -18714,6 +18754,7 @@ _NEXT_STEPS = (
 def report_text(run: Audit, out: TextIO) -> None:
     """Write a line for each finding, then the next steps, and a line of counts."""
     summary = run.summary
+    # Each finding, in one line.
     is_colourful = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     for finding in run:
         confidence = finding.confidence
@@ -18729,6 +18770,7 @@ def report_text(run: Audit, out: TextIO) -> None:
         if finding.fix:
             line += f"; next: {printable(finding.fix)}"
         print(line, file=out)
+    # What to do about them, and the counts, which are complete by now.
     found = "no findings"
     if summary.findings:
         print(f"\n{_NEXT_STEPS}\n", file=out)
