@@ -1770,7 +1770,7 @@ T = TypeVar("T")
 
 
 def open_regular(path: str, *, follow: bool = True) -> IO[bytes]:
-    """Open a file to read, or raise OSError.
+    """Open a file to read, or raise OSError; the caller closes it.
 
     Raise Unsafe for a folder, a FIFO, a device or, without `follow`, a symlink.
     """
@@ -4981,7 +4981,10 @@ def run_git(
 
 
 def _scratch_file() -> IO[bytes]:
-    """Open an unnamed file, in memory where that is possible; raise Denied or Unavailable if it can't be."""
+    """Open an unnamed file, in memory where that is possible; it is gone once the caller closes it.
+
+    Raise Denied or Unavailable if it can't be made.
+    """
     # Importing tempfile takes longer than git does. A sandbox may refuse files in memory.
     with suppress(AttributeError, OSError):
         return open(os.memfd_create("paissive"), "w+b")
@@ -12629,8 +12632,9 @@ def run_masked(
 ) -> int:
     """Run a command, values masked in its outputs; return its status as a shell does: 128+N for signal N.
 
-    Meanwhile, call `renew` again each time that the seconds it returned have passed. Raises SecretsError if
-    the command can't be started, and Unavailable if its output can't be written, unless a reader has left.
+    Meanwhile, call `renew` again each time that the seconds it returned have passed. Raise SecretsError if
+    the command can't be started, and Unavailable if its output can't be written, unless a reader has left. In
+    any case, our terminal is restored, and the relays' descriptors are closed.
     """
     import threading
 
@@ -12713,7 +12717,10 @@ def _resize(terminal: int, like: int) -> None:
 def _start(
     command: list[str], environment: dict[str, str], ends: list[int], interactive: bool
 ) -> subprocess.Popen[bytes]:
-    """Start the command with its outputs, and if `interactive` its input, at these ends; close them here."""
+    """Start the command with its outputs, and if `interactive` its input, at these ends; close them here.
+
+    Raise SecretsError if it can't be started; the ends are closed then, too.
+    """
     import subprocess
 
     try:
@@ -12927,7 +12934,10 @@ def _forwarded_signals() -> Iterator[int]:
 
 
 def _listen_for_signals() -> int:
-    """Catch the signals to forward, and SIGCHLD; return a pipe from which the number of each can be read."""
+    """Catch the signals to forward, and SIGCHLD; return a pipe from which the number of each can be read.
+
+    That stays so until this process ends: `run` is the last thing that it does.
+    """
     import signal
 
     signals, written = os.pipe()
