@@ -4270,8 +4270,8 @@ def _wait(
 ) -> str:
     """Write the rest of its input, wait for a command and its output, and return how it failed, or "".
 
-    Kill it after `timeout` seconds, and if an exception such as Ctrl-C ends the wait. Meanwhile, the lock
-    names the command's process as its holder.
+    Kill it after `timeout` seconds, and if an exception such as Ctrl-C ends the wait: with all processes in
+    its session, if it leads a `session`. Meanwhile, the lock names the command's process as its holder.
     """
     import subprocess
 
@@ -5631,8 +5631,8 @@ def open_file(path: str, keys: Sequence[Union[Identity, Passphrase]], sealed: by
 def open_entry(title: str, path: str, keys: Keys, sealed: bytes | None = None) -> dict[str, str]:
     """Return the entry that a file holds: its `name`, its `value`, and any other fields.
 
-    The name has to be `title`. Raise what `open_file` raises, Corrupt for another title or no entry, and
-    BadValue for a value with NUL or lone surrogates.
+    The file's content is `sealed` if it was read already. The name has to be `title`. Raise what `open_file`
+    raises, Corrupt for another title or no entry, and BadValue for a value with NUL or lone surrogates.
     """
     entry = _open_texts(path, keys.all(), "name", "value", sealed=sealed)
     # Another secret's file was copied here, or the file system ignores case.
@@ -5877,8 +5877,9 @@ class Opener:
     def _find_access(self, known: KnownStore, by_password: bool) -> Access:
         """Return access to the known store, else to the first that opens.
 
-        `another` is set if that is, or may be, another store than the one that belongs here. Raise WrongKey,
-        Locked or Corrupt if none opens, Unavailable if there is none, Conflict for a store of version 1.
+        `another` is set if that is, or may be, another store than the one that belongs here; `by_password`
+        ignores PAISSIVE_IDENTITY. Raise WrongKey, Locked or Corrupt if none opens, Unavailable if there is
+        none, Conflict for a store of version 1.
         """
         version_file = self._files.version_file
         self._files.check_exists()
@@ -6030,11 +6031,11 @@ class Opener:
         return access._replace(problems=problems, set_times=set_times)
 
     def _candidates(self, member: str, by_password: bool) -> Iterator[Access]:
-        """Yield access by each file that PAISSIVE_IDENTITY opens or, if that isn't set, by the password.
+        """Yield access by each file that PAISSIVE_IDENTITY opens or, without one, by the password.
 
-        The store's own identity comes first, then this member's file. A key may open several members' files,
-        some of them planted. Raise WrongKey, Locked or Corrupt if the password doesn't open the store, and
-        `_stranger_error` if PAISSIVE_IDENTITY opens nothing.
+        `by_password` ignores PAISSIVE_IDENTITY. The store's own identity comes first, then this member's
+        file. A key may open several members' files, some of them planted. Raise WrongKey, Locked or Corrupt
+        if the password doesn't open the store, and `_stranger_error` if PAISSIVE_IDENTITY opens nothing.
         """
         identities = () if by_password else self.configured_identities()
         if not identities:
@@ -8407,7 +8408,7 @@ class VaultStore(Store):
         return {name: _value_text(value) for fields in secrets for name, value in fields.items()}
 
     def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
-        """Return all fields of a secret, read in one request.
+        """Return all fields of a secret, or of a version, in one request.
 
         NotFound or Deleted if there are none.
         """
@@ -8761,7 +8762,8 @@ class VaultStore(Store):
         """Return a secret, or one of its versions, from where its path leads; absent ones have no fields.
 
         If there is nothing, ask for the mounts again, and read where the path leads now if that is elsewhere.
-        Raise BadValue if the mount's version of KV is below `min_kv`, or 2 for a version; see also `_fetch`.
+        Raise BadValue if the mount's version of KV is below `min_kv`, or 2 for a version. `fresh` and other
+        errors are as in `_fetch`.
         """
         if version is not None:
             min_kv = 2
@@ -8971,9 +8973,10 @@ class VaultStore(Store):
     ) -> Exchange:
         """Make a request that `needs` a capability on a path, with the body `sent`; return its response.
 
-        The capability decides the method, and a message names it. Raise an error unless the request succeeds,
-        its status is in `ok`, or check-and-set refuses it; the error says if a write may have been carried
-        out. Raise BadValue for a write by a view.
+        The capability decides the method, and a message names it. `query` follows the path; `idempotent` and
+        `fresh` are those of ApiRequest. Raise an error unless the request succeeds, its status is in `ok`, or
+        check-and-set refuses it; the error says if a write may have been carried out. Raise BadValue for a
+        write by a view.
         """
         method = _METHODS.get(needs, "POST")
         accepted = {200, *ok}
@@ -9324,7 +9327,11 @@ class SecretsManager:
             raise NotFound(f"{show(name)} has no {stage} value", hint="a rotation makes one") from None
 
     def _resolve(self, store: Store, name: str, text: str, is_followed: bool) -> str:
-        """Return the value of a secret from the text that is stored under its name: see `Resolver.follow`."""
+        """Return the value of a secret from the text that is stored under its name, and report it.
+
+        The text is the value unless `is_followed` says that it has references to resolve; NotFound for one
+        that leads to no secret.
+        """
         if not is_followed:  # nearly always: no snapshot is needed
             report_secret(store, name, text, text)
             return text
@@ -12678,7 +12685,8 @@ def run_masked(
 def _open_outputs(encodings: Encodings, interactive: bool) -> tuple[list[_Relay], list[int]]:
     """Return a relay to each of our outputs, and the ends that the command writes to: `_start` closes these.
 
-    There is one of each if both outputs go to one place. No relay runs yet.
+    These are terminals if `interactive`, where the output is one, else pipes. There is one of each if both
+    outputs go to one place. No relay runs yet.
     """
     while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass  # no other file may take the place of a closed stdin, stdout or stderr
@@ -12881,7 +12889,10 @@ class _Relay:
 
 
 def _is_ready(fd: int, seconds: float, *, to_write: bool = False) -> bool:
-    """Wait until a descriptor can be read or written, and return whether it can."""
+    """Wait until a descriptor can be read or, with `to_write`, written, and return whether it can.
+
+    Its end, or an error, counts as well.
+    """
     import select
 
     waiting = select.poll()  # unlike select(), for any number of open files
@@ -12956,7 +12967,10 @@ def _received(signals: int, seconds: float) -> bytes:
 def _wait_for(
     process: subprocess.Popen[bytes], signals: int, outputs: list[_Relay], terminal: _Terminal | None
 ) -> int:
-    """Return a process's status, -N for signal N; meanwhile forward signals to it, and stop when it stops."""
+    """Return a process's status, -N for signal N; meanwhile forward signals to it.
+
+    With a terminal, stop when it stops, and continue it when we are continued.
+    """
     import signal
 
     while process.returncode is None:
@@ -14292,7 +14306,10 @@ def _keys_of_tag(window: bytes, tag: int) -> list[_AttributeKey]:
 
 
 def _keys_below(window: bytes, begin: int, after: int, is_block: bool) -> list[_AttributeKey]:
-    """Return the keys of the object that is the value of the name at `begin`, and which begins at `after`."""
+    """Return the keys of the object that is the value of the name at `begin`, and which begins at `after`.
+
+    A block of Terraform needs no sign before its brace. Return [] if no object begins there.
+    """
     behind = window[after : after + 30].lstrip(b" \t")
     sign = behind[:1]
     # What begins behind the colon, the equals sign or the arrow.
@@ -15414,7 +15431,10 @@ def _is_in_string(c: Candidate) -> bool:
 
 
 def _is_bare_name(value: str, c: Candidate) -> bool:
-    """Return whether what looks like a name is one, by the separator before it or what ends it."""
+    """Return whether what looks like a name is one, or several with dots, rather than a bare password.
+
+    So it is behind => and :=, in a call or a type behind a colon, and in a line of its own as an argument.
+    """
     if c.separator in ("=>", ":=") or not value.isidentifier() or (c.separator == ":" and "(" in c.before):
         return True
     ends_argument = c.after[0] in ",);" if c.after else "_" in value
@@ -19923,7 +19943,7 @@ def cmd_list(args: Namespace) -> int:
     ],
 )
 def cmd_delete(args: Namespace) -> int:
-    """Delete secrets, with their previous and pending values.
+    """Delete secrets, with their previous values.
 
     $ delete API_TOKEN DB_PASSWORD
     $ delete app/db#old --backend vault   # one field
