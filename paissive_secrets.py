@@ -18962,7 +18962,7 @@ def pick(source: object, *names: str) -> dict[str, Any]:
 
 _OWN_BEGIN = b"#!/usr/bin/env python3\n# paissive_secrets "  # a copy of this file asks for its settings
 # `#[` begins an attribute in Rust and PHP.
-_COMMENT_LINE = lazily(r"[ \t]*(?:#(?!\[)|//|\*[\s/]|--[\s\[]|;|<!--)")
+_COMMENT_LINE = lazily(r"[ \t]*(?:#(?!\[)|//|\*\s|--[\s\[]|;|<!--)")
 # Functions that take a name and, in most languages, a default: a word in each file that calls them, and an
 # expression for what is before the parenthesis. To add one, add a row, and a line that calls it to the tests.
 _GETTERS = (
@@ -19037,7 +19037,7 @@ _WAYS = (
         _Way(
             "@code",
             word,
-            rf"""(?<![\w>$])(?<!function ){get}[(\[ ]\s*["'`]@name(?P<default>["'`](?:\s*,|[\])]@or))?""",
+            rf"""(?<![\w>$]){get}[(\[ ]\s*["'`]@name(?P<default>["'`](?:\s*,|[\])]@or))?""",
         )
         for word, get in _GETTERS
     ),
@@ -19045,7 +19045,7 @@ _WAYS = (
     _Way(
         "@code",
         "env(",
-        r"""(?<![\w.>$])(?<!function )(?:get_)?env\(["'`](?P<name>[A-Z]\w+)["'`](?P<default>\s*,|\)@or)?""",
+        r"""(?<![\w.>$])(?:get_)?env\(["'`](?P<name>[A-Z]\w+)["'`](?P<default>\s*,|\)@or)?""",
     ),
     # Python: calls of this tool, and the environment. What is read right after `try:` may be missing.
     _Way(
