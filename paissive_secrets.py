@@ -2412,6 +2412,14 @@ class Store:
         """
         return {}
 
+    def includes(self, name: str, other: str) -> bool:
+        """Return whether what `name` stands for includes the secret `other`.
+
+        In Vault, `app/db#` includes each field; another spelling of a name
+        includes the same secret.
+        """
+        return name == other
+
     def as_stored(self, name: str, value: str) -> str:
         """Return the value as `get` will return it: a store may change JSON."""
         return value
@@ -2810,7 +2818,7 @@ class Policies:
         Raise BadValue for one of another version or that isn't a JSON object, and for such a file.
         """
         if self._sealed is None:
-            return self._own_policies().get(name, {})
+            return self._own_policies().get(self._spelling_of(name), {})
         try:
             first_line, _, text = self._sealed.get(name).partition("\n")
         except NotFound:
@@ -2861,6 +2869,16 @@ class Policies:
                 hint = f"use: rotate drop {shell_word(name)}, or with --force if it can't be revoked"
                 raise Conflict(f"the previous value of {show(name)} has yet to be revoked", hint=hint)
 
+    def _spelling_of(self, name: str) -> str:
+        """Return the name under which a policy of this secret is stored; `name` if there is none.
+
+        In a .env, for instance, db/password and DB_PASSWORD are one secret, which has one policy.
+        """
+        includes = self.store.includes
+        if self._sealed is None and name not in (names := self._own_policies()):
+            return next((each for each in names if includes(each, name) and includes(name, each)), name)
+        return name
+
     def rotation_lock(self, name: str) -> FileLock:
         """Return the lock, not yet locked, that a rotation of `name` and its commands hold.
 
@@ -2868,9 +2886,26 @@ class Policies:
         """
         import hashlib
 
+        name = self._spelling_of(name)
         # A name may contain '/', and be as long as a file name can be.
         path = os.path.join(self._folder(), f".rotation-{hashlib.sha256(name.encode()).hexdigest()}")
         return FileLock(path, wait=False, what=f"a rotation of {show(name)}")
+
+    @contextmanager
+    def hold_rotations(self, names: Iterable[str]) -> Iterator[None]:
+        """Let no rotation of these begin meanwhile; raise Conflict if one is under way.
+
+        Where this user can't make a lock, go on without one.
+        """
+        names = {self._spelling_of(name) for name in names}  # one lock for each secret
+        if not os.path.isdir(os.path.dirname(os.path.realpath(self.path))):
+            names = set()  # a lock would make the folder; while it is missing, nothing is rotated
+        with ExitStack() as locks:
+            for name in names:
+                with suppress(Denied, Unavailable):
+                    locks.enter_context(self.rotation_lock(name))
+            self._read = None  # another process may have changed the policies until now
+            yield
 
     def command_folder(self) -> str:
         """Return the folder where commands of policies run: the project's.
@@ -2923,9 +2958,10 @@ class Policies:
             return
         stores = self._load()
         policies = stores[self._location] = self._own_policies()
-        policies.pop(name, None)
+        key = self._spelling_of(name)
+        policies.pop(key, None)
         if policy:
-            policies[name] = policy
+            policies[key] = policy
         self._read = None  # until the write has succeeded, the file differs from it
         with disk_errors(f"write {self.path}"):
             text = dump_json({"version": _POLICY_VERSION, "stores": stores}, self.path)
@@ -3793,6 +3829,10 @@ class EnvironmentStore(Store):
         found = {variable_name(name): value for name, value in settings.items()}
         left_out = {*filter(is_store_setting, found), *os.environ, *self._deleted_here}
         return {name: value for name, value in found.items() if name not in left_out}
+
+    def includes(self, name: str, other: str) -> bool:
+        """Return whether both names are those of one variable."""
+        return variable_name(name) == variable_name(other)
 
     def persistent_view(self) -> EnvironmentStore:
         """Return a view that writes the dotenv file."""
@@ -8585,8 +8625,12 @@ class VaultStore(Store):
         self._on_version("undelete", name, version)
 
     def destroy(self, name: str, version: int) -> None:
-        """Remove a version of a whole secret for good; NotFound if none."""
-        self._on_version("destroy", name, version or 0)  # never the newest by mistake
+        """Remove a version of a whole secret for good.
+
+        NotFound if there is none, BadName for the name of one field,
+        Conflict if it is the newest, and a field is being rotated.
+        """
+        self._on_version("destroy", _secret_path(name), version or 0)  # never the newest by mistake
 
     def renew(self) -> float:
         """Renew what is due; return the seconds until the next time.
@@ -8646,6 +8690,13 @@ class VaultStore(Store):
             return {}
         return {name + field: _value_text(value) for field, value in self.get_fields(name).items()}
 
+    def includes(self, name: str, other: str) -> bool:
+        """Return whether `other` is the field `name`, or one of `app/db#`."""
+        path, mark, field = name.partition("#")
+        other_path, _, other_field = other.partition("#")
+        is_same_field = (field or _FIELD) == (other_field or _FIELD)
+        return path == other_path and (is_same_field or (mark != "" and field == ""))
+
     def as_stored(self, name: str, value: str) -> str:
         """Return the value, or the JSON that `get` has for `app/db#`."""
         if _path_and_field(name)[1]:
@@ -8659,13 +8710,28 @@ class VaultStore(Store):
     def delete_version(self, name: str, version: int) -> None:
         """Delete one version of a whole secret; `undelete` brings it back.
 
-        NotFound if there is none.
+        NotFound if there is none, BadName for the name of one field,
+        Conflict if it is the newest, and a field is being rotated.
         """
-        self._on_version("delete", name, version or 0)  # never the newest by mistake
+        self._on_version("delete", _secret_path(name), version or 0)  # never the newest by mistake
 
     def delete_metadata(self, name: str) -> None:
-        """Remove a whole secret with all its versions, for good."""
-        self._call("delete", self._versioned(name).at("metadata"))
+        """Remove a whole secret with all its versions, for good.
+
+        BadName for the name of one field.
+        """
+        self._call("delete", self._versioned(_secret_path(name)).at("metadata"))
+
+    def check_not_pending(self, *names: str) -> None:
+        """Raise Conflict if one of these is being rotated.
+
+        For `app/db#`, that is any of its fields.
+        """
+        super().check_not_pending(*names)
+        for name in names:
+            path, field = _path_and_field(name)
+            if not field:
+                _check_not_pending(path, self._find(path).fields or {}, {}, is_whole=True)
 
     def stage_name(self, name: str, stage: str) -> str:
         """Return the name of the field that holds a stage of a field.
@@ -8855,7 +8921,7 @@ class VaultStore(Store):
             old = secret.fields or {}
             fields = change.apply(dict(old))
             if check_pending:
-                _check_not_pending(path, old, fields)
+                _check_not_pending(path, old, fields, is_whole=change.patch is None)
             with suppress(_Overtaken):
                 return self._write_over(secret, fields, change.patch)
             # At random, up to a tenth of a second, so that two writers don't meet again and again.
@@ -8953,11 +9019,14 @@ class VaultStore(Store):
     def _on_version(self, kind: str, name: str, version: int | None) -> None:
         """Delete, undelete or destroy a version (default: the newest) of a whole secret.
 
-        The field in the name doesn't matter. NotFound if there is no such version, or it is destroyed.
+        The field in the name doesn't matter. Raise NotFound if there is no such version, or it is destroyed,
+        and Conflict if the newest one, with a pending value, would be removed.
         """
         secret = self._fetch(self._versioned(name), version, fresh=True)
         if not secret.version or secret.destroyed:
             raise NotFound(f"no such version of {show(name)}, or it is destroyed")
+        if kind != "undelete" and secret.version == self._fetch(secret.place, fresh=True).version:
+            _check_not_pending(name, secret.fields or {}, {}, is_whole=True)
         self._call("update", secret.place.at(kind), {"versions": [secret.version]})
 
     def _call(
@@ -9151,11 +9220,16 @@ def _path_and_field(name: str) -> tuple[str, str]:
     return path, field
 
 
-def _check_not_pending(path: str, old: Json, new: Json) -> None:
-    """Raise Conflict if a field that has a pending value differs, or is missing, in the new fields."""
+def _check_not_pending(path: str, old: Json, new: Json, *, is_whole: bool) -> None:
+    """Raise Conflict if a field that has a pending value differs, or is missing, in the new fields.
+
+    If all fields are replaced, raise it also if the pending value itself would be lost.
+    """
     for field in old:
         base = base_of_stage(field)
-        if field == base + STAGES["pending"] and old.get(base) != new.get(base):
+        if field != base + STAGES["pending"]:
+            continue
+        if old.get(base) != new.get(base) or (is_whole and field not in new):
             raise unfinished_error(path if base == _FIELD else f"{path}#{base}")
 
 
@@ -9442,15 +9516,48 @@ def _has_references(store: Store, name: str, text: str) -> bool:
 def delete_with_policy(store: Store, name: str) -> bool:
     """Delete a secret, its previous value and its policy; return whether the secret existed.
 
-    Raise Conflict, and what reading the policies raises, before anything is deleted: a rotation is
-    unfinished, or the previous value has yet to be revoked.
+    Raise what `hold_settled` raises, before anything is deleted, and what `remove_secret` does.
     """
     policies = Policies(store)
-    policies.check_settled(name)
-    policies.names()  # if they can't be read, nothing may be deleted
-    existed = _delete_with_stages(store, name)
-    policies.delete(name)
+    with hold_settled(store, name, policies) as scheduled:
+        existed = _delete_with_stages(store, name)
+        for each in scheduled:
+            policies.delete(each)
     return existed
+
+
+@contextmanager
+def hold_settled(store: Store, name: str, policies: Policies) -> Iterator[list[str]]:
+    """Let no rotation of a secret begin while its values are removed, and yield its policies' names.
+
+    Raise Conflict for a rotation that is under way or unfinished, and for a previous value that has yet to be
+    revoked. The name may be that of such a stage, which has no policies, or `app/db#` in Vault, which has
+    those of all fields.
+    """
+    secret = _secret_of_stage(store, name, policies) or name
+    scheduled = [each for each in policies.names() if store.includes(secret, each)]
+    with policies.hold_rotations({secret, *scheduled}):
+        for each in (*scheduled, secret):  # in this order, an error has the name that is scheduled
+            policies.check_settled(each)
+        yield scheduled if secret == name else []
+
+
+def _secret_of_stage(store: Store, name: str, policies: Policies) -> str:
+    """Return the secret whose rotation may need the stage of this name; "" for any other name.
+
+    It is also "" for a stage that is missing or damaged, of which no rotation can make any use.
+    """
+    base = base_of_stage(store.stage_name(name, "current"))
+    if not base:
+        return ""
+    try:
+        store.get(name)
+    except (NotFound, WrongKey, Corrupt, BadValue):
+        return ""
+    with suppress(WrongKey, Corrupt, BadValue):  # what is damaged is there all the same
+        if not (store.get_all([base]) or policies.get(base)):
+            return ""  # a secret of its own
+    return base
 
 
 def _delete_with_stages(store: Store, name: str) -> bool:
@@ -19955,7 +20062,7 @@ def cmd_delete(args: Namespace) -> int:
     """
     delete = partial(_delete_secret, args)
     if args.version is not None:
-        delete = partial(_vault_store(args).delete_version, version=args.version)
+        delete = partial(_remove_version, _vault_store(args), VaultStore.delete_version, args.version)
     elif args.metadata:
         delete = partial(_delete_with_metadata, _vault_store(args))
     return _act_on_each(args.names, delete)
@@ -19993,16 +20100,25 @@ def _delete_with_metadata(store: VaultStore, name: str) -> None:
     revocation.
     """
     fields = store.name_of_fields(name)
-    path = fields.rstrip("#")
     policies = Policies(store)
-    scheduled = [field for field in policies.names() if field.partition("#")[0] == path]
-    for field in scheduled:
-        policies.check_settled(field)
-    with suppress(NotFound):  # its newest version may be deleted
-        store.check_not_pending(*store.expand(fields))
-    store.delete_metadata(path)
-    for field in scheduled:
-        policies.delete(field)
+    with hold_settled(store, fields, policies) as scheduled:
+        store.delete_metadata(fields)
+        for field in scheduled:
+            policies.delete(field)
+
+
+def _remove_version(
+    store: VaultStore, remove: Callable[[VaultStore, str, int], None], version: int, name: str
+) -> None:
+    """Delete or destroy a version of a Vault secret; of the newest, only what no rotation needs any more.
+
+    Raise BadName for the name of one field, and what `remove` and `hold_settled` raise.
+    """
+    fields = store.name_of_fields(name)
+    with ExitStack() as held:
+        if store.versions(name)[-1].number == version:
+            held.enter_context(hold_settled(store, fields, Policies(store)))
+        remove(store, name, version)
 
 
 @_command(
@@ -21040,7 +21156,7 @@ def cmd_destroy(args: Namespace) -> int:
 
     $ destroy app/db --version 2 --backend vault
     """
-    _vault_store(args).destroy(args.name, args.version)
+    _remove_version(_vault_store(args), VaultStore.destroy, args.version, args.name)
     return 0
 
 

@@ -4549,6 +4549,7 @@ def test_a_command_says_which_backend_can_do_what_a_new_one_cannot(shelf):
 # What a store returns that has no more than the four methods: what it was asked, and what it says.
 DEFAULTS = {
     "expand": (("A",), {}),
+    "includes": (("A", "A__PREVIOUS"), False),
     "as_stored": (("A", " v\n"), " v\n"),
     "stage_name": (("A", "pending"), "A__PENDING"),
     "get_everything": ((), {"A": "v", "A__PREVIOUS": "w", "B__PREVIOUS": "x"}),
@@ -4937,8 +4938,8 @@ def test_the_commands_that_delete_secrets_delete_their_policies(say, tmp_path, m
         assert (say("delete", "A_TOKEN"), ps.SecretRotation(backend).scheduled()) == ((0, ""), [])
 
 
-@pytest.mark.parametrize("name", ["app", "app#"])
-def test_deleting_all_versions_of_a_vault_secret_deletes_the_policies_of_its_fields(name, say, monkeypatch):
+@pytest.mark.parametrize("argv", [["app", "--metadata"], ["app#", "--metadata"], ["app#"]])
+def test_deleting_a_whole_vault_secret_deletes_the_policies_of_its_fields(argv, say, monkeypatch):
     store = bao().store()
     monkeypatch.setitem(ps.STORES, "vault", lambda: copy.deepcopy(store))
     rotation = ps.SecretRotation(store)
@@ -4946,8 +4947,14 @@ def test_deleting_all_versions_of_a_vault_secret_deletes_the_policies_of_its_fie
     store.set("application", OLD)
     for scheduled in ("app#a", "app#b", "application"):
         rotation.schedule(scheduled, "1d")
-    assert say("delete", name, "--metadata", "--backend", "vault") == (0, "")
+    assert say("delete", *argv, "--backend", "vault") == (0, "")
     assert rotation.scheduled() == ["application"]
+
+
+def test_a_secret_is_deleted_with_its_policy_also_by_another_spelling_of_its_name(say):
+    Path(".env").write_text(f"DB_PASSWORD={OLD}\n")
+    ps.SecretRotation("env").schedule("db/password", "1d")
+    assert (say("delete", "db-password"), ps.SecretRotation("env").scheduled()) == ((0, ""), [])
 
 
 FOREIGN_POLICIES = {"[]": 0o600, "{}": 0o600, '{"version": 2, "stores": {}}': 0o602}
@@ -5024,13 +5031,48 @@ def test_no_deletion_of_all_versions_takes_a_pending_value_along(say, monkeypatc
     assert say("delete", "app", "--metadata", "--backend", "vault") == (0, "")
 
 
-def test_all_versions_are_not_deleted_by_the_name_of_one_field(say, monkeypatch):
+REMOVALS = ["delete {} --metadata", "delete {} --version 1", "destroy {} --version 1"]
+
+
+@pytest.mark.parametrize("removal", REMOVALS)
+def test_a_whole_secret_or_version_is_not_removed_by_the_name_of_one_field(removal, say, monkeypatch):
     store = bao().store()
     monkeypatch.setitem(ps.STORES, "vault", lambda: copy.deepcopy(store))
     store.set_fields("app", {"a": OLD, "b": OLD})
     refused = "'app#a' is one field; leave out the field: 'app'\n"
-    assert say("delete", "app#a", "--metadata", "--backend", "vault") == (2, refused)
+    assert say(*removal.format("app#a").split(), "--backend", "vault") == (2, refused)
+    assert "'app#a' is one field" in refusal(store.delete_metadata, "app#a")
     assert store.get_fields("app") == {"a": OLD, "b": OLD}
+
+
+@pytest.mark.parametrize(
+    ("removal", "name"),
+    [*itertools.product(REMOVALS, ["app"])]
+    + [("delete {}", name) for name in ("app", "app#value", "app#", "app#value__PREVIOUS")],
+)
+def test_no_removal_from_vault_goes_around_a_revocation(removal, name, say, monkeypatch):
+    store = bao().store()
+    monkeypatch.setitem(ps.STORES, "vault", lambda: copy.deepcopy(store))
+    store.set_fields("app", {"value": NEW, "value__PREVIOUS": OLD})
+    ps.SecretRotation(store).schedule("app", "1d", revoke="false")
+    status, said = say(*removal.format(name).split(), "--backend", "vault")
+    assert (status, said.partition(";")[0]) == (2, "the previous value of 'app' has yet to be revoked")
+    assert store.get_fields("app") == {"value": NEW, "value__PREVIOUS": OLD}
+
+
+def test_a_pending_value_is_not_lost_with_the_rest_of_its_vault_secret():
+    store = bao().store()
+    store.set_fields("app", {"a": OLD})
+    store.set_fields("app", {"a": OLD, "new__PENDING": NEW})
+    for act in (
+        lambda: store.delete("app#"),
+        lambda: store.set_unless_pending({"app#": '{"a": "third"}'}),
+        lambda: store.delete_version("app", 2),
+        lambda: store.destroy("app", 2),
+    ):
+        assert refusal(act).startswith("Conflict: a rotation of 'app#new' was left unfinished; ")
+    store.destroy("app", 1)
+    assert store.get_fields("app") == {"a": OLD, "new__PENDING": NEW}
 
 
 def test_policies_of_a_sealed_store_merge_in_git(repository, monkeypatch):
@@ -8653,7 +8695,7 @@ def test_a_stage_that_does_not_open_is_deleted_and_the_secret_rotated_again(stag
     sealing(f'{{"name": "{stage}", "value": "VALUE"}}')(DB.with_stem(stage))
     [error] = problems(files)
     assert error.hint == f"if it was meant: delete {stage}, then set or rotate it again"
-    files.delete(stage)
+    assert ps.delete_secret(stage, backend=files)
     rotation.rotate("DB", "newer")
     assert (files.get("DB"), problems(files)) == ("newer", [])
 
@@ -15340,7 +15382,7 @@ def test_a_deleted_secret_comes_back_and_a_version_that_never_was_is_reported():
     for act in (store.get, store.destroy, store.undelete, store.delete_version):
         for version in (-1, 0, 1 << 63):
             said = "BadValue: there is no such version; they are counted from 1"
-            assert refusal(act, "app#a", version) == said
+            assert refusal(act, "app", version) == said
 
 
 ACTS_ON_VERSIONS = {
@@ -20777,10 +20819,13 @@ def test_nothing_replaces_or_ends_what_a_rotation_is_about_until_it_is_finished(
         "schedule": lambda: unfinished.schedule("A_TOKEN", "2d"),
         "unschedule": lambda: unfinished.unschedule("A_TOKEN"),
         "delete": lambda: ps.delete_secret("A_TOKEN"),
+        "delete pending": lambda: ps.delete_secret(store.stage_name("A_TOKEN", "pending")),
+        "delete previous": lambda: ps.delete_secret(store.stage_name("A_TOKEN", "previous")),
     }
+    store.set(store.stage_name("A_TOKEN", "previous"), "older")
     said = {what: refusal(attempt)[: len(UNFINISHED)] for what, attempt in attempts.items()}
     assert said == dict.fromkeys(attempts, UNFINISHED)
-    assert stages(unfinished, "A_TOKEN") == (None, OLD, NEW)
+    assert stages(unfinished, "A_TOKEN") == ("older", OLD, NEW)
     unfinished.abort("A_TOKEN", force=True)
     ps.set_secret("A_TOKEN", "third")
     assert ps.delete_secret("A_TOKEN") and unfinished.scheduled() == []
@@ -20803,6 +20848,29 @@ def test_a_write_sees_a_rotation_that_begins_while_it_waits_for_the_lock(make, h
         monkeypatch.setattr(ps.FileLock, "__enter__", enter_late)
         assert refusal(act).startswith(UNFINISHED)
     assert store.get("A_TOKEN") == OLD
+
+
+def test_nothing_is_deleted_while_a_rotation_makes_its_new_value(rotation, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_ROTATION_FILE", rotation.path)
+    refused, delete = [], functools.partial(ps.delete_secret, backend=rotation._backend)
+    names = ("DB_PASSWORD", "DB_PASSWORD__PREVIOUS")
+    generate = lambda: refused.extend(refusal(delete, name) for name in names) or NEW  # noqa: E731
+    rotation.schedule("DB_PASSWORD", "1d", generate=generate)
+    rotation.rotate("DB_PASSWORD", "second")
+    rotation.rotate("DB_PASSWORD")
+    said = f"Conflict: a rotation of 'DB_PASSWORD' is under way (process {os.getpid()}); "
+    assert refused == [f"{said}try again when it is done"] * 2
+    assert stages(rotation) == ("second", NEW, None)
+
+
+def test_where_no_lock_is_or_can_be_made_a_secret_is_deleted_without(here, monkeypatch):
+    store = holding(["A_TOKEN", "B_TOKEN"])
+    monkeypatch.setenv("PAISSIVE_ROTATION_FILE", "missing/rotation.json")
+    assert ps.delete_secret("A_TOKEN", backend=store)
+    assert list(here.iterdir()) == []
+    monkeypatch.setenv("PAISSIVE_ROTATION_FILE", "rotation.json")
+    monkeypatch.setattr(os, "mkdir", unittest.mock.Mock(side_effect=OSError(errno.EROFS, "read-only")))
+    assert ps.delete_secret("B_TOKEN", backend=store)
 
 
 def test_the_same_policy_once_more_brings_back_the_functions_to_resume_with(rotation):
@@ -20898,6 +20966,7 @@ def test_while_a_value_has_yet_to_be_revoked_its_policy_stays(revoked, monkeypat
         lambda: revoked.rotation.unschedule("DB_PASSWORD"),
         lambda: revoked.rotation.schedule("DB_PASSWORD", "1d"),
         lambda: ps.delete_secret("DB_PASSWORD", backend=revoked.rotation._backend),
+        lambda: ps.delete_secret("DB_PASSWORD__PREVIOUS", backend=revoked.rotation._backend),
     ):
         assert refusal(act) == owed
     revoked.rotation.schedule("DB_PASSWORD", "1d", revoke=(taken := []).append)  # another command
