@@ -1529,8 +1529,9 @@ MORE_LETTERS = """
 amazon-refresh-token authress-key azure-client-secret buildkite-token clojars-token docker-org-token
 dynatrace-token github-fine-grained-token gitlab-job-token gitlab-oauth-secret gitlab-trigger-token
 gocardless-token intercom-token k3s-token klarna-key new-relic-key openai-key ory-token phase-token
-pinecone-key planetscale-token salesforce-session-id shopify-token slack-app-token slack-session-cookie
-slack-token slack-webhook sonarqube-token teams-webhook terraform-token typeform-token x-bearer-token xai-key
+pinecone-key planetscale-token rfc-8959-token salesforce-session-id shopify-token slack-app-token
+slack-session-cookie slack-token slack-webhook sonarqube-token teams-webhook terraform-token typeform-token
+x-bearer-token xai-key
 """
 
 
@@ -2029,6 +2030,213 @@ azure-search-key {A42}AzSe{A6}
 azure-registry-key {A42}+ACR{A6}
 mailgun-sending-key {h32}-{h8}-{h8}
 ngrok-token 2{A26}_{A21}
+cloudflare-origin-key v1.0-{h24}-{h146}
+bitbucket-app-password ATBB{A24}{H8}
+google-refresh-token 1//0{W40} 1//0{W120}
+hugging-face-org-token api_org_{L34}
+jfrog-token AKCp{A69}
+vault-recovery-token hvr.{W24} hvr.{W300}
+age-post-quantum-key AGE-SECRET-KEY-PQ-1{Q58}
+bip32-private-key xprv{C107} xprv{C108}
+gitlab-agent-token glagent-{W50} glagent-{W99}
+gitlab-session-cookie _gitlab_session={a32}
+docker-swarm-token SWMTKN-1-{a50}-{a25}
+docker-swarm-key SWMKEY-1-{B43}
+jfrog-reference-token cmVmdGtu{A56}
+neon-key napi_{A64}
+render-key rnd_{A28} rnd_{A40}
+cockroachdb-key CCDB1_{A22}_{A40}
+astra-token AstraCS:{A24}:{h64}
+confluent-key cflt{B60}
+materialize-password mzp_{h64}
+bitbucket-dc-token BBDC-{B44}
+octopus-key API-{U26}
+defined-networking-key dnkey-{X26}-{X52}
+netbird-token nbp_{A36}
+jumpcloud-key jca_{A36}
+scaleway-key SCW{U17}
+scalingo-token tk-us-{W48}
+exoscale-key EXO{h24} EXO{h26}
+volcengine-key AKLT{W40} AKLT{W60}
+google-auth-key AQ.Ab{W45} AQ.Ab{W80}
+amazon-mws-token amzn.mws.{h8}-{h4}-{h4}-{h4}-{h12}
+amazon-client-secret amzn1.oa2-cs.v1.{h64}
+salesforce-refresh-token 5Aep861{W60} 5Aep861{W100}
+okta-token 00{W40}
+paypal-access-token A21AA{W80} A21AA{W120}
+nylas-key nyk_v0_{A64}
+mailersend-token mlsn.{h64}
+telnyx-key KEY0{A28}_{A22}
+nostr-key nsec1{a58}
+teamcity-token eyJ0eXAiOiAiVENWMiJ9.{W36}.{W48} eyJ0eXAiOiAiVENWMiJ9.{W40}.{W48}
+gitlab-runner-token GR1348941{W20} GR1348941{W60}
+notion-secret secret_{A43}
+mapbox-token sk.eyJ{W60}.{W20} sk.eyJ{W200}.{W30}
+cerebras-key csk-{a48}
+weights-biases-key wandb_v1_{W40} wandb_v1_{W99}
+runpod-key rpa_{U40}{a6}
+llamacloud-key llx-{A40} llx-{A60}
+jina-key jina_{h32}{W28} jina_{h32}{W40}
+firecrawl-key fc-{h32}
+kaggle-token KGAT_{h32}
+anyscale-key esecret_{A26}
+friendli-token flp_{A46}
+helicone-key sk-helicone-{a7}-{a7}-{a7}-{a7}
+runway-key key_{h128}
+twelve-labs-key tlk_{U36}
+cartesia-key sk_car_{A20} sk_car_{A60}
+browserbase-key bb_live_{W26} bb_live_{W40}
+codesandbox-token csb_v1_{W43}
+daytona-key dtn_{h64}
+mem0-key m0-{A40}
+humanloop-key hl_sk_{h48}
+glhf-key glhf_{h32}
+chutes-key cpk_{h32}.{h32}.{A32}
+langchain-key ls__{h32}
+checkly-key cu_{h32}
+honeybadger-token hbp_{A36}
+stackhawk-key hawk.{A20}.{A20}
+socket-token sktsec_{W40} sktsec_{W60}
+vercel-blob-token vercel_blob_rw_{A16}_{A30}
+gitpod-token gitpod_pat_{W30} gitpod_pat_{W200}
+siemens-token code_pat_{W20} code_pat_{W60}
+n8n-key n8n_api_{W36} n8n_api_{W300}{W100}
+unkey-key unkey_{A20} unkey_{A40}
+zuplo-key zpka_{h32}_{h8}
+aws-appsync-key da2-{a26}
+appwrite-key standard_{h256}
+xata-key xau_{A36} xau_{A50}
+tinybird-token p.eyJ{W50}.{W40} p.eyJ{W300}.{W50}
+clickhouse-key 4b1d{A38}
+devcycle-key dvc_server_{W30} dvc_server_{W60}
+configcat-key configcat-sdk-1/{W22}/{W22}
+flagsmith-key ser.{A22}
+permit-io-key permit_key_{A60} permit_key_{A120}
+segment-token sgp_{A64}
+zenhub-token zh_{h64}
+zoho-token 1000.{h32}.{h32}
+plane-key plane_api_{h32}
+readme-key rdme_{a70}
+gitbook-token gb_api_{A40}
+postman-collection-key PMAT-{U26}
+contentstack-token cs{h38}
+builder-io-key bpk-{h32}
+retool-token retool_{A26} retool_{A50}
+ionic-token ion_{a42}
+frame-io-token fio-u-{X64}
+canva-secret cnvca{W40} cnvca{W60}
+adobe-secret p8e-{W32}
+adafruit-io-key aio_{A28}
+samsara-token samsara_api_{A30}
+rootly-key rootly_{h64}
+firehydrant-token fhb-{h32}
+liveblocks-key sk_dev_{W60} sk_dev_{W70}
+upcloud-token ucat_{U26}
+emailoctopus-key eo_{h64}
+kit-key kit_{h32}
+rfc-8959-token secret-token:{W20} secret-token:{W300}{W100}
+aftership-key asat_{h32}
+lob-key live_{h35}
+val-town-token vtwn_{A27}
+dub-key dub_{A24}
+pinterest-token pina_{A32} pina_{A300}
+twitch-chat-token oauth:{a30}
+pushbullet-token o.{A32}
+ntfy-token tk_{a29}
+riot-key RGAPI-{h8}-{h4}-{h4}-{h4}-{h12}
+modrinth-token mrp_{A60}
+thunderstore-token tss_{A38}
+lichess-token lip_{A20}
+alchemy-token alcht_{A30}
+covalent-key cqt_{A26} cqt_{A30}
+coingecko-key CG-{A24}
+quicknode-key QN_{h32}
+tatum-key t-{h24}-{h24}
+ngrok-key cr_{A27}
+roblox-cookie -items.|_{H200} -items.|_{H300}{H300}{H300}{H300}{H300}
+lark-webhook /open-apis/bot/v2/hook/{h8}-{h4}-{h4}-{h4}-{h12}
+wecom-webhook /cgi-bin/webhook/send?key={h8}-{h4}-{h4}-{h4}-{h12}
+ifttt-key /with/key/{W20} /with/key/{W60}
+gitlab-mail-token glimt-{W25}
+tencent-cloud-id AKID{A32}
+deepseek-key sk-{h32}
+api-key-with-sk- sk-{A48}
+fireworks-key fw_{A22} fw_{A40}
+nomic-key nk-{W43}
+mandrill-key md-{W22}
+jenkins-token 11{h32}
+brave-search-key BSA{W27} BSA{W28}
+beamer-key b_{X44}
+mollie-key live_{A30}
+sanity-token sk{A80} sk{A180}
+vault-legacy-token s.{A24}
+github-token ghp_{A251}
+github-app-jwt ghs_{d1}_eyJ{W17}.eyJ{W10}.{W20}
+grafana-api-key eyJrIjoi{B40}
+aws-bedrock-key ABSK{B100} ABSK{B269}
+slack-app-token xapp-{d1}-{U14}-{d14}-{a99}
+workos-key sk_live_Y{B200}
+stripe-key sk_live_{A200}
+openai-project-key sk-proj-{W200}T3BlbkFJ{W200}
+openai-key sk-{W10}T3BlbkFJ{W10} sk-{W200}T3BlbkFJ{W200}
+perplexity-key pplx-{A40} pplx-{A60}
+xai-key xai-{W70} xai-{W90}
+nvidia-key nvapi-{W60} nvapi-{W70}
+pinecone-key pcsk_{W50} pcsk_{W99}
+docker-token dckr_pat_{W24}
+vault-token hvs.{W90} hvs.{W300}
+vault-batch-token hvb.{W138} hvb.{W300}
+1password-token ops_eyJ{B200}
+sendgrid-key SG.{X20}.{X39} SG.{X24}.{X50}
+shopify-token shpat_{A64}
+square-token sq0atp-{W60}
+planetscale-token pscale_tkn_{W32} pscale_tkn_{W64}
+vercel-token vcp_{A60}
+netlify-token nfp_{A40}
+packagist-token packagist_acs_{h76}
+boundary-token at_{A10}_{A300}
+aws-session-token IQoJb3JpZ2lu{B300}{B300}{B300}{B300}{B300}{B300}{B200}
+amazon-refresh-token Atzr|{W100} Atzr|{W300}{W300}{W300}{W100}
+authress-key sc_{a5}.{a4}.acc_{W10}.{W32} sc_{a30}.{a6}.acc_{W32}.{W120}
+polar-token polar_pat_{A80}
+adyen-key AQEahm{B300}{B100}
+mercado-pago-token APP_USR-{d17}-{d6}-{h32}-{d11}
+xendit-key xnd_production_{A80}
+klarna-key klarna_live_api_{W30} klarna_live_api_{W300}{W200}
+gitlab-job-token glcbt-{W20} glcbt-{W99}
+slack-legacy-token xoxa-{A48}
+stripe-webhook whsec_{B24} whsec_{B88}
+discord-token MT{W24}.{W6}.{W38}
+linear-key lin_api_{A64}
+figma-token figd_{W60}
+typeform-token tfp_{W40} tfp_{W62}
+posthog-key phx_{A40} phx_{A50}
+datadog-app-key ddapp_{A60}
+buildkite-token bkua_{W80}
+yandex-key AQVN{W38}
+yandex-oauth-token y0_{W60}
+tavily-key tvly-{A40}
+apify-token apify_api_{A40}
+dbt-token dbtc_{W60}
+trigger-dev-key tr_dev_{A40}
+kong-token kpat_{A60}
+code-climate-token qltcp_{A60}
+unleash-token *:production.{h64}
+growthbook-key secret_user_{A60}
+onesignal-key os_v2_app_{a110}
+intercom-token dG9rO{W80}
+asana-token 0/{d20}:{h32} 0/{d13}:{h32}
+instagram-token IGAA{W300}
+teams-webhook /IncomingWebhook/{h32}/{W99}
+stripe-test-key sk_test_{A200}
+new-relic-ingest-key NRII-{W48}
+alibaba-key-id LTAI{A16}
+ntlm-response TlRMTVNTUAADAAAA{B40}
+statsig-key secret-{A50}
+heroku-key HRKU-{h8}-{h4}-{h4}-{h4}-{h12}
+google-hmac-id GOOG1E{U57}
+linear-key lin_wh_{A40}
+slack-token xoxo-{d12}-{d12}-{A24} xoxs-{d12}-{d12}-{A24} xoxc-{d12}-{d12}-{A24} xoxd-{d12}-{d12}-{A24}
 """
 
 
@@ -18678,6 +18886,55 @@ HINTED = [  # a format, a template where a value is refused, where that is, and 
     ("shell", "cat <<E\n@\nE", "after what may be a here-document or open quotes", 'A="@"\ncat <<E\n$A\nE'),
     ("unknown", "a = @", "with its quotes, backslashes, $ or line breaks", None),
 ]
+
+
+# What is said where a value can't be written: the format, the template, the value, and the message.
+IN_QUOTES = 'in this place; put the reference into "…", in one line, with no backslash before it'
+REFUSED = [
+    ("json", "[x@]", "v", IN_QUOTES),
+    ("toml", "a = x@", "v", IN_QUOTES),
+    ("yaml", "a: b # @", "v", IN_QUOTES),
+    ("xml", "<!-- @ -->", "v", "in this place; put the reference into text, or into an attribute's quotes"),
+    ("properties", "a=\\@", "v", "after a backslash; leave out the backslash"),
+    ("env", "# @", "v", "in this place; let the reference be all that follows NAME="),
+    ("shell", "A='@'", "v", 'in this place; put the reference into "…" outside other quotes and $(…)'),
+    ("yaml", "a: >\n  @", "v", 'in this block; use "…" in place of the block'),
+    ("xml", "<a>@</a>", "\x01", "in XML, which has no such control characters; store the value in base64"),
+    ("env", "A=x@", "a b", "beside other text, or in quotes; let the reference be all that follows NAME="),
+    (
+        "env",
+        "A=@",
+        "a'\n$\"\\",
+        "so that all readers of .env files agree; write it for one of them: see help export",
+    ),
+    (
+        "shell",
+        "cat <<E\n@\nE",
+        "v",
+        "after what may be a here-document or open quotes; "
+        'put A="${secret:NAME}" at the top of the script, and use $A',
+    ),
+    (
+        "unknown",
+        "@",
+        "a'b",
+        "with its quotes, backslashes, $ or line breaks, since this file's format isn't known; "
+        "say how with --escape; --escape none writes the value as it is",
+    ),
+    (
+        "json",
+        '{"a": "{\\"b\\": \\"@\\"}"}',
+        'a"b',
+        "in quotes within quotes; make the inner text from a template of its own",
+    ),
+]
+
+
+def test_what_refuses_a_value_says_where_it_is_and_how_to_go_on():
+    def said(escape, template, value):
+        return refusal(filled, template, escape, value).partition("can't be written ")[2]
+
+    assert wrong_results(said, REFUSED) == {}
 
 
 @pytest.mark.parametrize(
