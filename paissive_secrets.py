@@ -15919,9 +15919,9 @@ def _names_in(text: bytes) -> frozenset[bytes]:
 
 _RUN = b"a" * 20
 _TOKEN_LETTERS = NAME_LETTERS + b"+/%=:$|"
-_QUOTES_OF_LITERALS = (b'"', b"'")
-# Before a run that isn't the first of its token: what else tokens have, a quote, or an escape.
-_BEFORE_PARTS = b"+/%.:$|~=\"'\\"
+_LITERAL_QUOTES = b"\"'"
+_SIGNS = b"+/%.:$|~="  # what else tokens have, before a run that isn't the first of its token
+_MARKS = _SIGNS + _LITERAL_QUOTES + b"\\"  # before a run in which a token may begin or go on
 _JOINS = b" \t\r\n\\+.<>&\"'"  # what can be between two literals
 _JOIN = rb"[ \t]{0,9}(?:\+|\.|<>|&)?[ \t]{0,9}\\?(?:\r?\n[ \t]{0,40})?(?:(?:\+|\.|<>|&)[ \t]{0,9})?"
 _LITERAL = lazily(rb"(?P<part>[^\"'\\\n]{1,200})[\"']")
@@ -15930,7 +15930,7 @@ _LITERAL_AFTER = lazily(rb"([\"'])" + _JOIN + rb"\1(?P<part>[^\"'\\\n]{1,200})")
 _MAX_PARTS = 8  # of a split token before its longest
 _HASH_NAMES = (b"sha1:", b"sha256:", b"sha512:")  # what precedes most runs in lock files
 _REACH_OF_PREFIX = 100  # bytes from a prefix to the first run in its token
-_WORD_BEGIN = lazily(rb"(?<![A-Za-z0-9_-])[A-Za-z0-9]")
+_WORD_BEGIN = lazily(rb"(?s)(?<![A-Za-z0-9_-])[A-Za-z0-9].")
 _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
 # Text in Base64, by the bits that are zero in ASCII; of random letters, one in 30,000 looks like it.
 _ENCODED_TEXT = lazily(rb"(?:[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9_-]){5}")
@@ -15960,28 +15960,31 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
     The loop sees each run, so every step counts.
     """
     known = prefixes()
-    texts, joints, sized = known.texts, known.joints, known.sized
+    texts, sized = known.texts, known.sized
     done = 0  # where the last token ends
     searched = 0  # the beginnings of tokens before this have been looked at
     for start, end in runs:
-        last = text[start - 1 : start]
-        if last == b"\\" and text[start] in b"nrt":  # which is a part of an escape
-            start += 1
         found = texts.get(text[start : start + 2])  # the literals with these first two bytes
-        begins = found and text.startswith(found, start)
-        if (last not in _BEFORE_PARTS and not begins and end - start not in sized) or start < done:
+        if not found and text[start - 1] not in _MARKS and end - start not in sized:
             continue  # most runs
-        # Whether the lead of a literal may be before the run.
-        is_joint = text[start - 3 : start] in joints or text[start - 2 : start] in joints
+        begins = found and text.startswith(found, start)
+        before = _before_run(text[start - 3 if start > 2 else 0 : start])
+        if before == "escape" and not begins and text[start] in b"nrt":  # which is a part of the escape
+            start += 1
+            begins = text.startswith(texts.get(text[start : start + 2], ()), start)
+        if not (begins or before or end - start in sized) or start < done:
+            continue
         span = None
-        if begins or is_joint or end - start in sized:
+        if begins or before == "lead" or end - start in sized:
             span = _token_at(text, start, end - start)
-        if not span and last in _QUOTES_OF_LITERALS:
-            if begins or _is_joined(text, start):
-                span = _split_token(text, start)
-        elif not span and last in _BEFORE_PARTS and _may_go_on(text[start:end], last):
-            span = _token_around(text, max(searched, start - _REACH_OF_PREFIX), start)
-            searched = start
+        if span:
+            pass
+        elif before in ("lead", "sign"):
+            if searched < start - 1 and _may_go_on(text[start:end], text[start - 1]):
+                span = _token_around(text, max(searched, start - _REACH_OF_PREFIX), start)
+                searched = end
+        elif text[start - 1] in _LITERAL_QUOTES and (begins or _is_joined(text, start)):
+            span = _split_token(text, start)
         if span and not _is_in_base64(text, span):
             done = span.end
             yield span
@@ -15989,22 +15992,39 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
                 yield from _aws_secrets(text, span)
 
 
-def _may_go_on(run: bytes, last: bytes) -> bool:
-    """Return whether a run may be a later part of a token, by the sign before it.
+@lru_cache(1 << 12)
+def _before_run(before: bytes) -> str:
+    """Return what the three bytes before a run are to it; "" for nothing.
 
-    After a dot, a short one is a member of an object; words in lower case are those of a path.
+    It is "lead" if the lead of a token's literal may end there, "sign" for another sign that tokens have,
+    "joined" for a quote that another literal may precede, and "escape" for a backslash.
     """
-    if last == b".":
-        return len(run) >= 32
-    return not (run.islower() and run.translate(None, b"_-").isalpha())
+    joints = prefixes().joints
+    if before in joints or before[-2:] in joints:
+        return "lead"
+    last = before[-1:]
+    if last in _SIGNS:
+        return "sign" if last else ""
+    if last == b"\\":
+        return "escape"
+    ends_literal = before[1:2] in _LITERAL_QUOTES or (before[:1] in _JOINS and before[1:2] in _JOINS)
+    return "joined" if last in _LITERAL_QUOTES and ends_literal else ""
 
 
 def _is_joined(text: bytes, start: int) -> bool:
     """Return whether the same quote is shortly before the one at `start`: a literal that may be joined."""
-    if text[start - 2] not in _JOINS:
-        return False
     before = text[max(0, start - 60) : start - 1].rstrip(b" \t\r\n\\+.<>&")
     return before[-1:] == text[start - 1 : start]
+
+
+def _may_go_on(run: bytes, last: int) -> bool:
+    """Return whether a run may be a later part of a token, by the sign before it.
+
+    After a dot, a short one is a member of an object; words in lower case are those of a path.
+    """
+    if last == ord("."):
+        return len(run) >= 32
+    return not (run.islower() and run.translate(None, b"_-").isalpha())
 
 
 def _split_token(text: bytes, start: int) -> Span | None:
@@ -16058,11 +16078,11 @@ def _with_all_parts(text: bytes, c: Candidate) -> Candidate:
 
 def _token_around(text: bytes, begin: int, start: int) -> Span | None:
     """Return the token that the run at `start` is in and that begins before it, from `begin` on; or None."""
-    if text.endswith(_HASH_NAMES, 0, start):
-        return None
-    before = text[begin:start]
-    begin += len(before.rstrip(_TOKEN_LETTERS))
+    begin += len(text[begin:start].rstrip(_TOKEN_LETTERS))
     texts = prefixes().texts
+    words = _WORD_BEGIN.findall(text, begin, start)
+    if texts.keys().isdisjoint(words) or text.endswith(_HASH_NAMES, 0, start):  # most runs
+        return None
     for word in _WORD_BEGIN.finditer(text, begin, start):
         at = word.start()
         found = texts.get(text[at : at + 2])
