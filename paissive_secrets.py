@@ -4882,7 +4882,10 @@ def _unbase64(text: bytes) -> bytes:
 
 
 _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"  # the digits of Bech32 (BIP 173), 5 bits each
-_BECH32_GENERATORS = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+# By the top five bits of a residue: what they change in the next, a generator of BIP 173 for each bit.
+_BECH32_STEPS = [0]
+for _generator in (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3):
+    _BECH32_STEPS += [step ^ _generator for step in _BECH32_STEPS]
 
 
 def _bech32(prefix: str, data: bytes) -> str:
@@ -4905,11 +4908,7 @@ def _bech32_residue(digits: Iterable[int]) -> int:
     """Return bech32_polymod of BIP 173, from which checksums are made."""
     residue = 1
     for digit in digits:
-        top = residue >> 25
-        residue = (residue & 0x1FFFFFF) << 5 ^ digit
-        for bit, generator in enumerate(_BECH32_GENERATORS):
-            if top >> bit & 1:
-                residue ^= generator
+        residue = (residue & 0x1FFFFFF) << 5 ^ digit ^ _BECH32_STEPS[residue >> 25]
     return residue
 
 

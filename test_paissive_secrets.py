@@ -769,7 +769,9 @@ SECTIONS = re.split(r"^# === (.+?) =+$", SOURCE, flags=re.M)[1:]  # names and te
 @functools.cache
 def section_nodes():
     """{section: its syntax tree, and all nodes below it}"""
-    return {name: [*ast.walk(ast.parse(text))] for name, text in zip(SECTIONS[::2], SECTIONS[1::2])}
+    # Even Python 3.8 has to read all of it, to say that it is too old.
+    trees = [ast.parse(text, feature_version=(3, 8)) for text in SECTIONS[1::2]]
+    return dict(zip(SECTIONS[::2], ([*ast.walk(tree)] for tree in trees)))
 
 
 @functools.cache
@@ -5703,13 +5705,17 @@ def snippets(count):
 
 
 @pytest.mark.slow
-def test_dotenv_agrees_with_python_dotenv_wherever_bash_does(tmp_path, caplog):
+def test_dotenv_agrees_with_python_dotenv_wherever_bash_does(tmp_path, caplog, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     caplog.set_level(logging.ERROR, "dotenv")
-    file, agreed = tmp_path / "env", {}
+    file, read, agreed = tmp_path / "env", {}, {}
     for text in [*(f"Y=why\n{text}\n" for text in READ), *snippets(150)]:
         file.write_bytes(text.encode())
         by_dotenv = read_by_python_dotenv(file).get("X")
-        if by_dotenv is not None and by_dotenv == read_by_bash(file, ["X"]).get("X"):
+        if by_dotenv is not None:
+            read[text] = by_dotenv
+    for (text, by_dotenv), by_bash in zip(read.items(), x_read_by_bash(read)):
+        if by_dotenv == by_bash:
             agreed[text] = by_dotenv
     assert {text: read_by_us(text).get("X") for text in agreed} == agreed and len(agreed) > 30
 
@@ -11970,8 +11976,10 @@ class Bao:
         eventually(lambda: self.ask("GET", "sys/health?standbyok=true"))
 
     def start(self):
+        pipes = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
+        no_collection = {**os.environ, "GOGC": "off", "GOMEMLIMIT": "400MiB"}  # unless it gets that large
         with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen(self.argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(self.argv, stdout=log, env=no_collection, **pipes)
         atexit.register(self.stop)
         eventually(lambda: self.ask("GET", "sys/seal-status"))
 
@@ -16187,7 +16195,7 @@ def test_an_adversary_between_client_and_server_causes_errors_but_no_wrong_value
     for number, store in itertools.product(range(8), direct):
         store.set_fields(f"s{number}", {"id": f"s{number}", "value": f"s{number}: 0"})
         possible[store.settings.mount, f"s{number}"] = {f"s{number}: 0"}
-    while adversary.exchanges < 400:
+    while adversary.exchanges < 200:
         kv, name = dice.randrange(2), f"s{dice.randrange(8)}"
         values = possible[stores[kv].settings.mount, name]
         new = f"{name}: {adversary.exchanges}"
@@ -16204,7 +16212,7 @@ def test_an_adversary_between_client_and_server_causes_errors_but_no_wrong_value
     for (mount, name), values in possible.items():
         held = direct[mount == "kv1"].get_fields(name)
         assert held.pop("value") in values and held == {"id": name}
-    assert min(outcomes["done"], outcomes["error"]) > 40
+    assert min(outcomes["done"], outcomes["error"]) > 15
 
 
 def a_cluster(tmp_path):
@@ -21546,6 +21554,8 @@ def test_an_import_replaces_no_value_of_an_unfinished_rotation(rotate, say):
 
 def test_rotate_now_says_what_has_to_be_committed_even_if_one_of_several_fails(repository, say, monkeypatch):
     monkeypatch.chdir(repository)
+    (repository / "README").touch()
+    commit(repository)  # or git has no log, and is asked at each access
     store = sealed_store(repository, monkeypatch)
     rotation = ps.SecretRotation(store)
     for name, apply in {"A_TOKEN": "true", "B_TOKEN": "false"}.items():
@@ -30000,7 +30010,7 @@ def test_a_password_behind_3000_lines_with_telltale_names_is_found(path):
 
 def test_a_large_file_costs_no_more_for_each_byte_than_a_small_one():
     line = b"secret_key: os.getenv('X'), password = os.environ['PASSWORD'] # the key of it\n"
-    assert steps(line * 8_000) < 5 * steps(line * 2_000)
+    assert steps(line * 4_000) < 5 * steps(line * 1_000)
 
 
 def test_what_a_scan_has_read_and_judged_once_is_not_read_and_judged_again():
@@ -36926,9 +36936,8 @@ def test_a_file_beside_the_script_is_not_imported_in_place_of_pythons(tmp_path):
 
 
 def test_an_older_python_gets_one_line(monkeypatch):
-    tree = ast.parse(SOURCE, feature_version=(3, 8))  # or it would be a syntax error
-    del tree.body[20:]  # of which it runs none
-    program, one_line = compile(tree, MODULE.name, "exec"), "^paissive_secrets needs Python 3.9 or newer$"
+    start = ast.parse(SOURCE.partition("# ===")[0], feature_version=(3, 8))  # section_nodes() parses the rest
+    program, one_line = compile(start, MODULE.name, "exec"), "^paissive_secrets needs Python 3.9 or newer$"
     with pytest.raises(SystemExit, match=one_line), monkeypatch.context() as patched:
         patched.setattr(sys, "version_info", (3, 8))
         exec(program, {"__name__": "__main__"})

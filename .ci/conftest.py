@@ -2,13 +2,17 @@
 
 It happens in a process of its own, since a process that forks many others had better be small; and garbage is
 collected rarely meanwhile, or it takes half as long again.
+
+The tests' folders are in memory where they can be: a disk would be busy with their thousands of small files.
 """
 
 import contextlib
 import gc
 import importlib
 import os
+import shutil
 import sys
+import tempfile
 import warnings
 
 import pytest
@@ -20,6 +24,20 @@ except ImportError:  # Windows
 
 gc.set_threshold(100_000, 20, 100)
 sys.dont_write_bytecode = False
+MEMORY = "/dev/shm"  # of Linux
+MIN_FREE_BYTES = 2 * 1024**3  # what the tests may take of it, and pytest keep of the last three runs
+
+
+def pytest_configure():
+    if "TMPDIR" not in os.environ and is_for_programs(MEMORY):
+        tempfile.tempdir = os.environ["TMPDIR"] = MEMORY  # for this process and those it starts
+
+
+def is_for_programs(folder):
+    """Whether it has room for the tests' folders, and lets them run the programs that they write there."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    return not os.statvfs(folder).f_flag & os.ST_NOEXEC and shutil.disk_usage(folder).free > MIN_FREE_BYTES
 
 
 @pytest.hookimpl(hookwrapper=True)
