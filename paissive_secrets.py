@@ -1354,7 +1354,7 @@ _NO_SECRET_PHRASE = "|".join(
         r"\b(?:get|find|forgot(?! (?:secret|key)\b))\b(?!.{0,255} by\b)",
         r"\A(?:label|field|text|title|hint|error|help)\b|\bto pass\Z",
         # keys that are public, or find something rather than open it
-        r"\bkey vault\Z|\b(?:public|publishable|pub|authorized|group|foreign|(?<!encryption )primary"
+        r"key vault\Z|\b(?:public|publishable|pub|authorized|group|foreign|(?<!encryption )primary"
         r"|partition|sort|shard|cache|crash|issue|lock|index|row|rule|lookup|gpg|pgp|apt|recv|id|idempotency|identifier"
         r"|badge|repository|(?:web ?)?site"
         r"|verify|encrypted|sealed|wrapped|stored|tag|unique|sec web ?socket|ws|public \w+)"
@@ -1366,9 +1366,9 @@ _NO_SECRET_PHRASE = "|".join(
         r"\b(?:error|status) code\b|\bwith credentials\b|\ballow\w* cred|\brender\w* pass\b",
         r"\b(?:allow|debug|disable|enable|mock|require|skip|use)\w* (?:\w+ ){0,3}auth\Z",
         r"\b(?:allow\w*|disable) (?:\w+ ){0,3}pass\w*|\brandom root pass\w*|\Aupdate pass\w*",
-        r"\blast (?:two|four|six|eight|\d)\Z|\bsentry dsn\b",
+        r"\blast (?:two|four|six|eight)\Z|\bsentry dsn\b",
         # tokens of pages of results and of locks, and how many tokens a model takes
-        r"(?:\A|\b(?:next|first|last|get|list) )page \w*tokens?\b",
+        r"(?:\A|\b(?:next|first|last|list) )page \w*tokens?\b",
         r"\b(?:next|starting|change|pagination|continuation|lock|request(?: verification)?|resume|sync"
         r"|authenticity|debug|max|min|num|postman|total|version) \w*tokens?\b",
     )

@@ -3185,11 +3185,14 @@ def test_a_name_in_a_message_is_escaped_and_short():
 NAMES_OF_SECRETS = (
     "DB_PASSWORD PGPASSWORD DBPASS MYSQL_PWD smtp.pass API_KEY apiKey APIKEY PASSWORD2 ESCROW_KEY"
     " EXCHANGE_TOKEN APP_SALT PIN MAILER_DSN GH_PAT DATABASE_URL connectionString secret_id"
-    " JENKINS_SECRET_ID tls.key SECRET_KEY_BASE HTMLToken"
+    " JENKINS_SECRET_ID tls.key SECRET_KEY_BASE HTMLToken CHAT_HOOK MATTERMOST_WEB_HOOK TEAMS_WEBHOOK"
+    " RABBIT_MQ_URL WEB_HOOK_URI WEBHOOK_URLS SERVICE_ACCOUNT_BASE64 SERVICE_ACCOUNT_B64 PASS_KEY"
+    " SIGNING_FILE_CONTENTS SIGNING_KEYSTORE_FILE_CONTENTS"
 )
 NAMES_OF_OTHERS = (
     "PATH PORT PWD AUTHOR COMPASS MONKEY SPIN KEYBOARD PUBLIC_KEY TOKEN_URL PASSWORD_MIN_LENGTH MAX_TOKENS"
-    " AWS_ACCESS_KEY_ID CACHE_URL csrfToken KEY_PATH tokenType TOKEN_URL2"
+    " AWS_ACCESS_KEY_ID CACHE_URL csrfToken KEY_PATH tokenType TOKEN_URL2 SNAPCHAT_HOOK UI_LANG_SK"
+    " UI_LOCALE_SK"
 )
 
 
@@ -3231,12 +3234,19 @@ def test_a_value_that_would_be_a_reference_is_refused():
 
 # Words that make a name one of a secret, by the kind of secret that it is.
 WORDS_OF_KIND = {
-    "pass": "pass password passwords Passwort passphrase pwd pws pw pin senha dbpass mysqlpass",
-    "secret": "secret secrets clientsecret salt dsn dsns secret_key",
+    "pass": "pass password passwords Passwort passphrase pwd pws pw pin senha dbpass mysqlpass passwd passwrd"
+    " passfrase passcode passe pins Kennwort pwds mypass pgpass bindpass userpass usrpass rootpass"
+    " adminpass supass sudopass testpass keypass storepass emailpass mailpass smtppass imappass ftppass"
+    " sshpass sqlpass ldappass newpass oldpass requirepass workpass loginpass httppass httpspass"
+    " proxypass authpass webpass apipass redispass mongopass postgrespass",
+    "secret": "secret secrets clientsecret salt salts dsn dsns secret_key",
     "token": "token tokens accesstoken pat pats",
-    "key": "auth_key keys xkey apikey apikeys appkey hmackey licencekey privatekey sshkey",
+    "key": "auth_key keys xkey apikey apikeys appkey hmackey licencekey privatekey sshkey psk psks authkey"
+    " accesskey accountkey adminkey aeskey clientkey consumerkey cookiekey cryptkey encryptionkey hexkey"
+    " jwtkey masterkey mykey rsakey secretkey serverkey servicekey sessionkey signkey signingkey"
+    " storagekey subscriptionkey userkey licensekey",
     "cred": "cred creds credential credentials awscredentials",
-    "auth": "auth oauth basicauth authorization",
+    "auth": "auth oauth basicauth httpauth proxyauth smtpauth authorization",
     "nonce": "nonce nonces",
     "": "compass monkey spin author keyboard tokenizer saltlake dsnx patch credits announce secretary"
     " passwordss pwdss pinss saltss tokenss patss apikeyss credentialss creedss"
@@ -3285,6 +3295,7 @@ ORDER_OF_KINDS = ["pass", "secret", "token", "key", "cred", "auth"]
         ("aes256key", "aes 256 key"),
         ("ABc.d-E/f$g", "a bc d e f g"),
         ("Ключ_é1", "1"),
+        ("dbPassWord passPhrase PassCode", "db password passphrase passcode"),
     ],
 )
 def test_the_words_of_a_name_end_where_case_or_kind_of_character_changes(name, words):
@@ -3342,6 +3353,9 @@ NAMES_OF_NO_SECRETS = (
     " secret_error_code error_code_token token_status_code"
     " csrf_token_hotkey csrf_token_keyring encrypted_user_db_password"
     " token_last_eight update_password password_based pw_project"
+    " tests_to_pass badge_key web_site_key website_key encoded_password allow_basic_auth debug_auth"
+    " disable_smtp_auth skip_auth use_smtp_auth allow_empty_password disable_password token_last_two"
+    " token_last_four key_last_six first_page_token last_page_token get_page_token list_page_tokens"
 )
 NAMES_OF_SECRETS_AFTER_ALL = (
     "csrf_secret csrf_key csrf_token_secret GET_PASSWORD_USED_BY_X_KEY tokens_max_key page_password"
@@ -3355,6 +3369,8 @@ NAMES_OF_SECRETS_AFTER_ALL = (
     " prerender_pass shallow_credentials"
     " token_shape password_hostage secret_case 9label_password"
     " terror_code_password my_error_codes_password status_coded_token secret_code"
+    " forgot_key route_to_pass_token unencoded_token encoded_tokenizer_key reuse_auth use_auth_password"
+    " shallow_password token_blast_four max_tokenizer_password"
 )
 
 
@@ -3379,7 +3395,8 @@ API_KEY=0123456789012345 KEY=/a/…/b DB_PASSWORD=postgres CACHE_DSN=redis://:pw
 HOOK=https://h.example/?token=x DB=Server=d;Password=pw
 JDBC=jdbc:mysql://h/d?user=u&password=pw APP_PEPPER=… FIREBASE_SERVICE_ACCOUNT_JSON= MASTER_SEED=… AuthCode=
 COMPOSER_AUTH= BASIC_AUTH2=… WIFI_PSK=… RABBITMQ_URL= ENCRYPTION_PRIMARY_KEY=…
-SLACK_WEBHOOK_ID=https://h.example/x API_TOKEN_BACKEND=… SECRET_STORE=… JWT_SECRET_REFRESH=…
+KEY=a.pem.b TOKEN_CACHE=… SLACK_WEBHOOK_ID=https://h.example/x API_TOKEN_BACKEND=… SECRET_STORE=…
+JWT_SECRET_REFRESH=…
 """
 SETTINGS_OF_APPLICATIONS = """
 LOCK_DSN=flock
@@ -3394,6 +3411,13 @@ AUTH_GUARD=web AUTH_MODEL=User AUTH_UNIFORM_ERRORS= MOCK_AUTH= AUTH_PASSWORD_BRO
 TOKEN_THROTTLE_RATE= PASSWORD_STRENGTH_DRIVER=pwned PASSWORD_STRENGTH=medium basic_auth_body=…
 PASSWORD_RULES=strict-rules AUTH_PASSWORD_RESET_TOKEN_TABLE=tokens DB_SECRET_ARN=arn:aws:… AUTHORIZED_KEYS=…
 TOKEN_STORE=redis SECRETS_BACKEND=providers.vault.VaultBackend KEY_VAULT=my-vault PRIMARY_KEY=id
+TOKEN_CACHE=redis TOKEN_STORAGE=redis
+API_TOKEN=True API_TOKEN=False API_TOKEN=yes API_TOKEN=no API_TOKEN=on API_TOKEN=off API_TOKEN=enable
+API_TOKEN=enabled API_TOKEN=disable API_TOKEN=disabled API_TOKEN=None API_TOKEN=nil API_TOKEN=undefined
+API_TOKEN=-1.5 API_TOKEN=.5 API_TOKEN=+10ms API_TOKEN=30s API_TOKEN=64k API_TOKEN=64KB API_TOKEN=64MiB
+KEY=./keys/a KEY=../keys/a KEY=C:\\keys\\a KEY=file:/keys/a KEY=a.cer KEY=a.crt KEY=a.der KEY=a.json
+KEY=a.jks
+KEY=a.key KEY=a.p12 KEY=a.p8 KEY=a.pem KEY=a.pfx KEY=a.pub KEY=a.txt KEY=a.yml KEY=a.yaml
 USERS=alice,bob DOCKER_USERS=1000:1000 FILE_ACCOUNTS=www-data:www-data SERVICE_ACCOUNTS=https://h.example/a
 """
 
