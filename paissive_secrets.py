@@ -14581,7 +14581,7 @@ _ONE_WORD = lazily(r"(?:[A-Z]?[a-z]*|[A-Z]+)\Z")
 _LONG_WORD = lazily(r"[a-z]{6,}|[A-Z]{6,}")
 _SPACE = lazily(r"\s")
 _IN_ORDER = "0123456789abcdefghijklmnopqrstuvwxyz012345678901234567890"  # hex goes on from 9 to a
-_IN_A_ROW = lazily("(?i:" + "|".join(_IN_ORDER[i : i + 10] for i in range(46)) + r")|(.)\1{4,}")
+_IN_A_ROW = lazily("|".join(_IN_ORDER[i : i + 10] for i in range(46)) + r"|(.)\1{4,}")
 _QUOTES = {"": "bare", '"': "double", "'": "single", "`": "back", "``": "back"}
 # a letter for each byte: a small, A capital, 0 digit, - anything else
 _CLASS_OF = b"-" * 48 + b"0" * 10 + b"-" * 7 + b"A" * 26 + b"-" * 6 + b"a" * 26 + b"-" * 133
@@ -14758,11 +14758,14 @@ def _ends_telltale(name: str) -> bool:
     return bool(words) and (words[-1] == "by" or bool(kind_of_name(words[-1])))
 
 
+@lru_cache(1 << 12)  # many rows ask for one value
 def looks_random(value: str) -> bool:
     """Return whether a long part of a value was drawn: it makes no words, and doesn't repeat or count up."""
     if len(value) < 12 or len(set(value)) < 7:  # most values, without a search
         return False
-    value = _IN_A_ROW.sub("", value)
+    # Letters of one case are found ten times as fast as those of both.
+    for row in reversed([*_IN_A_ROW.finditer(value.lower())]):
+        value = value[: row.start()] + value[row.end() :]
     if len(value) < 12 or len(set(value)) < 7:
         return False
     return _has_mixed_symbols(value) or any(map(_is_mixture, _LONG_PART.findall(value)))
@@ -17041,6 +17044,8 @@ def _allow_comment(text: bytes, start: int, end: int, is_json: bool) -> str:
 
 def _in_comment(words: re.Pattern[bytes], lines: bytes) -> str:
     """Return the first match of `words` with the begin of a comment before it on its line; "" for none."""
+    if b"allow" not in lines:  # which is found much faster than all words
+        return ""
     for found in words.finditer(lines):
         begin = lines.rfind(b"\n", 0, found.start()) + 1
         if _COMMENT_BEGIN.search(lines[begin : found.start()]):
