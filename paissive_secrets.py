@@ -176,7 +176,7 @@ StrPath = Union[str, os.PathLike[str]]
 # - A name that no secret can have, or none of that store, is a BadName. For a secret that a .env says was
 #   moved, the env store raises Moved, not NotFound.
 # - OSError comes from functions of Durable files and Sealed folder. Their callers make Denied or Unavailable
-#   of it, by `disk_errors`, so that no store raises any other.
+#   of it, by `disk_errors`, so that none of our stores raises any other.
 # - What is called `…_error` returns an error. What begins with check, require or reject raises one, or else
 #   returns nothing or what it was given or found.
 
@@ -2429,7 +2429,8 @@ class Store:
     def stage_name(self, name: str, stage: str) -> str:
         """Return the name under which a stage of a secret is stored.
 
-        BadName: the secret can't have that stage. BadValue: nobody can.
+        BadName: no secret has this name, or none has stages under it.
+        BadValue: there is no such stage.
         """
         return check_name(name) + stage_suffix(stage)
 
@@ -3903,7 +3904,8 @@ class EnvironmentStore(Store):
     def status(self) -> Iterator[tuple[str, StatusValue]]:
         """Yield facts about the dotenv file, and its problems.
 
-        An error ends this, as a "problem"; it isn't raised.
+        An error about the secrets ends this, as a "problem"; it isn't
+        raised.
         """
         path = self.plaintext_file()
         yield "store", "environment"
@@ -11020,6 +11022,7 @@ class Encodings:
     """Values to mask, in every encoding; those under 8 characters are ignored, see `maskable`."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
+        """Make the forms of the values, and prepare to find them."""
         forms: dict[bytes, _Form] = {}
         escapable: set[bytes] = set()
         # A form that two values have in common is found as the first one's.
@@ -11282,6 +11285,7 @@ class _BareSearch:
     """A search for forms, by their bare text."""
 
     def __init__(self, forms: Collection[_Form]) -> None:
+        """Index the forms, and the beginnings that they may be cut off to."""
         self._forms: dict[bytes, list[_Form]] = {}  # by their bare text
         for form in forms:
             self._forms.setdefault(_bare(form.text), []).append(form)
@@ -11837,6 +11841,7 @@ class SecretRotation:
     """
 
     def __init__(self, backend: Source = None, policy_file: Optional[StrPath] = None) -> None:
+        """Choose the store and the file; nothing is read yet."""
         self._manager, self._backend = manager_and_backend(backend)
         self._policy_file = policy_file
         # Steps that are functions, by secret and kind of step; a policy holds only their names.
@@ -18829,6 +18834,7 @@ class Baseline:
     """
 
     def __init__(self, path: StrPath) -> None:
+        """Read the file, if there is one."""
         self.path = os.fspath(path)
         # (path, rule, fingerprint) of each accepted place: read from the file, and added by `update`.
         self.entries = set[tuple[str, ...]]()
