@@ -3697,7 +3697,7 @@ class EnvironmentStore(Store):
         elif assigned:
 
             def change(dotenv: Dotenv) -> str:
-                """Return the text without the secret's lines."""
+                """Return the text without the secret's lines; raise Conflict while it is being rotated."""
                 self.check_not_pending(name)
                 return dotenv.without(variable, name)
 
@@ -7528,7 +7528,10 @@ def _connection_class() -> Any:
         stream: _Stream  # of the last response
 
         def send(self, data: Any) -> None:
-            """Send data before the deadline, without an audit event: http.client's has the token."""
+            """Send data before the deadline, without an audit event: http.client's has the token.
+
+            Raise TimeoutError at the deadline.
+            """
             rest = memoryview(data)
             while rest:  # SSLSocket.sendall would restart the timeout with each record
                 self.sock.settimeout(_time_left(self.deadline))
@@ -8354,7 +8357,11 @@ class VaultStore(Store):
     """
 
     def __init__(self, **settings: Union[str, bool, float, None]) -> None:
-        """Read the settings, but connect only when something is asked for."""
+        """Read the settings, but connect only when something is asked for.
+
+        BadValue for a setting that isn't valid, or a proxy that isn't
+        supported; TypeError for an unknown keyword.
+        """
         self.settings = VaultSettings(settings)
         self._open()
 
@@ -9782,7 +9789,8 @@ class Resolver:
     def secret(self, store: Store, name: str) -> str:
         """Return a secret's value with its references resolved.
 
-        If there is none, raise NotFound, or collect it and return "".
+        If there is none, raise NotFound, or collect it and return ""; Moved, for a secret that is nowhere
+        here, is raised in any case.
         """
         try:
             text, is_followed = self.snapshot.text_of(store, name)
@@ -17691,7 +17699,7 @@ def _checked(items: Iterator[T]) -> Iterator[T]:
 def _unpack(
     chunks: Iterable[bytes], name: str, budget: ArchiveBudget
 ) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Yield the files of an archive as `unpack` does, but raise any error of zipfile, tarfile and gzip.
+    """Yield the files of an archive as `unpack` does, but raise zipfile's, tarfile's and gzip's own errors.
 
     What is none of these formats is yielded as one file: the content of a .gz that holds no tar.
     """
