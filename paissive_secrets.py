@@ -6715,7 +6715,7 @@ class FileStore(Store):
             return self._finish_rekey(keys)
         recorded = recorded_store(self.folder, self._cache)
         if len(recorded.fingerprints) > 1 and not os.path.lexists(self._files.previous_file):
-            record_if_possible(self.folder, [keys.fingerprint()])  # 9
+            self._record_only(keys)  # 9
         return keys
 
     def _finish_rekey(self, keys: Keys) -> Keys:
@@ -6738,8 +6738,16 @@ class FileStore(Store):
         files.replace(files.seal_recipient(member, new) for member in staying)
         os.unlink(files.previous_file)  # 8
         sync_folder(self.folder, "the store has a new identity")
-        record_if_possible(self.folder, [keys.fingerprint()])  # 9
+        self._record_only(keys)  # 9
         return Keys(new)
+
+    def _record_only(self, keys: Keys) -> None:
+        """Take step 9; warn if that fails, on a full disk for instance: the rekey itself is complete."""
+        try:
+            record_if_possible(self.folder, [keys.fingerprint()])
+        except (Denied, Unavailable) as error:
+            problem = "the store has its new identity, but here the old one still counts as known, too"
+            warn_once(f"{problem}, until a change of the store can record it: {error.message}")
 
     # Status.
 

@@ -8425,6 +8425,30 @@ def test_a_record_of_a_rekey_that_was_killed_as_it_ended_is_finished_by_the_next
     assert records() == {str(store_folder): [new]}
 
 
+def test_a_rekey_on_a_disk_that_is_full_at_its_end_is_complete_and_recorded_later(
+    files, store_folder, monkeypatch, capsys
+):
+    old, record = pin_of(files), ps.rewrite
+
+    def fail(path, data, mode=0o600):
+        if len(records()[str(store_folder)]) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        record(path, data, mode)
+
+    monkeypatch.setattr(ps, "rewrite", fail)
+    new = files.rekey()
+    files.set("DB", "1")
+    assert (records(), files.get("DB")) == ({str(store_folder): [old, new]}, "1")
+    warning = (
+        "the store has its new identity, but here the old one still counts as known, too, until a change "
+    )
+    warning += f"of the store can record it: can't write {record_file()}: No space left on device"
+    assert capsys.readouterr().err == f"paissive_secrets: warning: {warning}\n"
+    monkeypatch.setattr(ps, "rewrite", record)
+    files.set("DB", "2")
+    assert records() == {str(store_folder): [new]}
+
+
 def test_a_store_in_a_rekey_fits_whoever_knows_one_of_its_identities():
     store = ps.KnownStore(("old", "new"), "record")
     assert [store.fits(*known) for known in (["old"], ["x", "new"], ["x"], [])] == [True, True, False, False]
