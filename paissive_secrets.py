@@ -6821,12 +6821,36 @@ class FileStore(Store):
 
         A rekey that was killed is finished first, if these keys have its new identity.
         """
-        self.unlock()  # don't prompt while holding the lock
+        was_new = self._files.is_new()
+        was_empty = not any(self._files.entries())
+        # Don't prompt while holding the lock.
+        try:
+            self.unlock()
+        except (Locked, WrongKey):
+            if not was_empty or self._files.is_new():
+                raise
+            # Another process may be making the store, and not have written yet what opens it: wait for that.
+            with self._files.write_lock(self._entries):
+                pass
+            self.unlock()
         with self._files.write_lock(self._entries):
             if self._files.is_new():
                 yield self._create()
             else:  # before anything is sealed to an identity that other members lack
-                yield self._continue_rekey(self._opener.keys_to_change())
+                yield self._continue_rekey(self._keys_to_change(was_new=was_new))
+
+    def _keys_to_change(self, *, was_new: bool) -> Keys:
+        """Return the store's keys, or raise why it can't be written.
+
+        If it `was_new` when this write began, say that another process has just made it.
+        """
+        try:
+            return self._opener.keys_to_change()
+        except (Locked, WrongKey) as error:
+            if not was_new:
+                raise
+            problem = f"another process has just made {self.folder}, with another password or identity"
+            raise error.reworded(problem, error.hint) from None
 
     def _create(self) -> Keys:
         """Make a store with a new identity, and return that; the caller holds the lock.

@@ -11148,6 +11148,43 @@ def test_a_first_set_killed_at_any_step_leaves_a_store_that_takes_the_next(store
     assert "a/b" in found
 
 
+def test_who_loses_the_race_to_make_a_store_is_told_of_the_other_password(store_folder, monkeypatch):
+    enter = ps.FileLock.__enter__
+
+    def enter_late(lock):
+        monkeypatch.setattr(ps.FileLock, "__enter__", enter)
+        with monkeypatch.context() as patch:
+            patch.setenv("PAISSIVE_MASTER_PASSWORD", "another-password")
+            ps.FileStore().set("THEIRS", "1")
+        return enter(lock)
+
+    monkeypatch.setattr(ps.FileLock, "__enter__", enter_late)
+    said = f"WrongKey: another process has just made {store_folder}, with another password or identity; "
+    said += "try again, or check PAISSIVE_MASTER_PASSWORD if set; a member can reset it: password"
+    assert refusal(ps.FileStore().set, "MINE", "2") == said
+    assert refusal(ps.FileStore().set, "MINE", "2").startswith("WrongKey: the master password does not open")
+
+
+def test_who_comes_while_a_store_is_made_waits_for_it(store_folder, monkeypatch):
+    waiting, lock, seal = threading.Event(), ps.SealedFolder.write_lock, ps.Opener.seal_by_password
+
+    def seal_late(*args):
+        """Write what the password opens after another has tried it in vain."""
+        monkeypatch.setattr(ps.SealedFolder, "write_lock", lambda *args: waiting.set() or lock(*args))
+        monkeypatch.delenv("PAISSIVE_IDENTITY")
+        others.append(pool.submit(ps.FileStore().set, "B", "2"))
+        assert waiting.wait(60)
+        return seal(*args)
+
+    monkeypatch.setattr(ps.Opener, "seal_by_password", seal_late)
+    monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
+    others = []
+    with ThreadPoolExecutor() as pool:
+        ps.FileStore().set("A", "1")
+        others[0].result()
+    assert read_sealed() == {"A": "1", "B": "2"}
+
+
 @pytest.mark.parametrize("act", ["set", "delete"])
 def test_a_write_killed_at_any_step_leaves_the_old_value_or_the_new(act, files, tmp_path):
     acts = {"set": lambda s: s.set("app/db", WRITTEN), "delete": lambda s: s.delete("app/db")}
