@@ -10203,10 +10203,9 @@ class SecretConfig:
     def _changed_text(self, path: tuple[str, ...], value: Any) -> str:
         """Return the file's text with a setting set or, if `value` is ABSENT, removed; "" if there is none.
 
-        A missing file counts as {}. Order, indentation and line ends stay; spaces within a line may change,
-        and a byte order mark is dropped. Raise BadValue for TOML, for a file that isn't JSON, if the path
-        leads through a setting that is no object, and if rewriting would change the text of a number that
-        stays.
+        A missing file counts as {}. Order, indentation, line ends and a byte order mark stay; spaces within a
+        line may change. Raise BadValue for TOML, for a file that isn't JSON, if the path leads through a
+        setting that is no object, and if rewriting would change the text of a number that stays.
         """
         if self.path.endswith(".toml"):
             raise BadValue(f"{self.path}: TOML can only be read", hint="edit it by hand, or use JSON")
@@ -10231,7 +10230,8 @@ class SecretConfig:
             indent = first[1] if first else ""
         line_end = "\r\n" if "\r\n" in before else "\n"
         rest = before[len(before.rstrip()) :]  # line ends behind the object
-        text = dump_json(tree, self.path, indent).replace("\n", line_end) + rest
+        mark = "\ufeff" if before.startswith("\ufeff") else ""
+        text = mark + dump_json(tree, self.path, indent).replace("\n", line_end) + rest
         parse_json(text, self.path)  # never write what can't be read again
         # After the change, so that a number which is replaced or removed doesn't count.
         if _changes_a_number(tree):
@@ -19746,7 +19746,13 @@ def _parse_command(name: str, words: list[str]) -> Namespace:
             raise BadValue("no command to run", hint=hint)
     # argparse mixes options and arguments, or takes what follows "--" as arguments, but not both.
     parse = parser.parse_args if "--" in words else parser.parse_intermixed_args
-    args = parse(words)
+    try:
+        args = parse(words)
+    except BadValue as error:
+        if "--generate" not in words or "required: NAME" not in error.message:
+            raise
+        hint = f"--generate takes the word after it for its SPEC: {name} NAME --generate"
+        raise error.reworded(error.message, hint) from None
     args.run = run
     args.command_line = command_line
     args.manager = SecretsManager(args.backend)
@@ -20298,11 +20304,11 @@ def cmd_import(args: Namespace) -> int:
     backend = _backend_name(args)
     if moved := take_out_secrets(path, data, found, store, backend):
         _say(f"moved {plural(moved, 'secret')} of {path} to the {backend} store")
-    _report_import(args, found)
+    _report_import(args, found, store)
     return 0
 
 
-def _report_import(args: Namespace, found: Import) -> None:
+def _report_import(args: Namespace, found: Import, store: Store) -> None:
     """Say which names an import left, and why, what still holds plaintext, and what to do next."""
     path = args.file
     if not found.is_rewritten and os.path.isfile(path) and found.secrets:
@@ -20317,7 +20323,7 @@ def _report_import(args: Namespace, found: Import) -> None:
         _say(f"note: {_name_of_input(path)} holds no secrets to move")
     if found.is_rewritten:
         _warn_of_secrets_left(path, found)
-        _report_next_steps(args, found)
+        _report_next_steps(args, found, store)
 
 
 def _warn_of_secrets_left(path: str, found: Import) -> None:
@@ -20340,13 +20346,15 @@ def _warn_of_secrets_left(path: str, found: Import) -> None:
         _say(f"note: {other} has other values for {shown}: {hint}")
 
 
-def _report_next_steps(args: Namespace, found: Import) -> None:
+def _report_next_steps(args: Namespace, found: Import, store: Store) -> None:
     """Say how to move by hand the secrets that were left, and how a program gets those that were moved."""
     backend = _backend_name(args)
     for name, reason in found.left.items():
         if reason.endswith(BY_HAND):
-            line = f"# {name}: in the {backend} store"
-            _say(f"by hand: set {shell_word(name)} --backend {backend}, then replace its line by: {line}")
+            step = f"set {shell_word(name)} --backend {backend}, then"
+            if _is_stored(name, store):
+                step = f"the store has {show(name)}, so"
+            _say(f"by hand: {step} replace its line by: # {name}: in the {backend} store")
     if not found.secrets or found.replacement is not Replacement.COMMENT:
         return
     advice = f'next: run --backend {backend} -- CMD or, in the program, load_env(backend="{backend}")'
@@ -20359,6 +20367,13 @@ def _report_next_steps(args: Namespace, found: Import) -> None:
     if settings:
         advice += ", with " + " ".join(f"{name}={shell_word(text)}" for name, text in settings.items())
     _say(advice)
+
+
+def _is_stored(name: str, store: Store) -> bool:
+    """Return whether a store has a secret, also for one that isn't open; False if it can't say."""
+    with suppress(SecretsError):
+        return name in store.names_under(name)
+    return False
 
 
 def _backend_name(args: Namespace) -> str:
@@ -20687,7 +20702,8 @@ def _new_value(args: Namespace, store: Store) -> str | None:
     if not args.stdin and args.generate is None:
         return None
     if len(args.names) != 1:
-        raise BadValue("--stdin and --generate are for one secret", hint="name it")
+        hint = "name it: rotate now NAME --stdin, or NAME --generate"
+        raise BadValue("--stdin and --generate are for one secret", hint=hint)
     name = args.names[0]
     store.get(name)  # raises NotFound: only `set` makes new secrets
     return _read_value(f"Value of {name}") if args.stdin else generate(args.generate)

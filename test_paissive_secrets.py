@@ -17286,7 +17286,7 @@ def test_config_keeps_order_and_indent(config):
     config.set("z.b", None)
     assert config.delete("café") and not config.delete("café") and not config.delete("a.b")
     text = '{\n\t"z": {\n\t\t"b": null\n\t},\n\t"log": {\n\t\t"level": "naïve"\n\t}\n}'
-    assert file.read_bytes().decode() == text.replace("\n", "\r\n")
+    assert file.read_bytes().decode() == "\ufeff" + text.replace("\n", "\r\n")
     ps.SecretConfig("fresh.json").set("a.b", 1)
     assert Path("fresh.json").read_text() == '{\n  "a": {\n    "b": 1\n  }\n}\n'
     ps.SecretConfig("fresh.json").set("c", 2)
@@ -18110,6 +18110,8 @@ def test_what_import_left_is_stored_by_hand_as_it_says(env_file, say):
     line = "# DB_PASSWORD: in the file store"
     assert f"by hand: set DB_PASSWORD --backend file, then replace its line by: {line}\n" in said
     assert say("set", "DB_PASSWORD", "--backend", "file", stdin="a$HOME") == (0, "")
+    said = say("import", ".env", "--backend", "file")[1]
+    assert f"by hand: the store has 'DB_PASSWORD', so replace its line by: {line}\n" in said
     env_file.write_text("# DB_PASSWORD: in the file store\nDB_URL=pg://u:${DB_PASSWORD}@h\n")
     assert provided() == {"DB_PASSWORD": "a$HOME", "DB_URL": "pg://u:a$HOME@h"}
 
@@ -37179,6 +37181,14 @@ WRONG_COMMANDS = [
             ("list --backend", "list", "--backend", "choice"),
         )
     ),
+    *(
+        (
+            f"{command} --generate X",
+            "the following arguments are required: NAME; "
+            f"--generate takes the word after it for its SPEC: {command} NAME --generate",
+        )
+        for command in ("set", "rotate schedule")
+    ),
     ("destroy X", "the following arguments are required: --version; see: paissive_secrets.py destroy --help"),
     *(
         (f"{command} {words}", f"argument {second}: not allowed with argument {first}; see: …")
@@ -37250,8 +37260,11 @@ WRONG_COMMANDS = [
     ("audit --baseline fifo", "fifo is not a file; name another file, or remove this"),
     ("audit --baseline none", "no baseline 'none'; write one with --update-baseline"),
     ("rotate now A --generate ''", "no such generator; use token:32, password:24, …"),
-    ("rotate now --generate hex", "--stdin and --generate are for one secret; name it"),
-    ("rotate now A B --generate hex", "--stdin and --generate are for one secret; name it"),
+    (
+        "rotate now --generate hex",
+        "--stdin and --generate are for one secret; name it: rotate now NAME --stdin, or NAME --generate",
+    ),
+    ("rotate now A B --generate hex", "--stdin and --generate are for one secret; name it: …"),
 ]
 COMMANDS_WITH_THEIR_STATUS = [
     ("get NOPE", 1, "no secret named 'NOPE' in the environment or .env; see: list"),
