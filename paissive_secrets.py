@@ -7379,13 +7379,13 @@ class Exchange:
 
         A failure of the connection, or a response that isn't Vault's, is in `failure`; it isn't raised.
         """
+        from http.client import HTTPException
+
         self.status = 0
         self.headers = {}
         self.body = {}
         self.failure = None
         self._sent = False
-        from http.client import HTTPException
-
         try:
             _opener().open(self.new_request(url))  # which calls `perform`
         except (OSError, ValueError, HTTPException) as error:
@@ -9711,8 +9711,8 @@ class Snapshot:
     def load(self, store: Store, *names: str) -> list[str]:
         """Read secrets, by default all of the store, and those that they refer to.
 
-        Return the names of what was read from the store, without stages where these are read, too. Then, a
-        name that was asked for is among them even if there is no such secret.
+        Return the names that exist: of all secrets, without their stages, or of those that were asked for. If
+        stages are read as well, each name that was asked for counts, even if there is no such secret.
         """
         found = self._read(store, names)
         suspects = [name for name, stages in found.items() if REFERENCE_PREFIX in stages.get("current", "")]
@@ -12994,8 +12994,8 @@ class _Relay:
     def _pass_on(self) -> bool:
         """Wait a moment for data and write it, or else what may be a prompt; return whether to go on.
 
-        Not so if the source has ended, if a write failed, or if the peer has closed the command's terminal;
-        after `stop_soon`, also if the source is silent or, after the deadline, has filled a pipe.
+        Stop if the source has ended, a write failed, or the peer has closed the command's terminal. After
+        `stop_soon`, stop at the first silence or, past the deadline, after as much as a pipe holds.
         """
         if self._peer and self._peer.source == -1:  # the command's terminal is closed once both have left it
             return False
@@ -14159,8 +14159,8 @@ def _candidate_at(
 ) -> Candidate | None:
     """Return the value that a match leads up to, as a candidate, or None if the match sets no value.
 
-    So it is where the name is compared, only mentioned, or an item of a list without an option's value; and
-    where a call, a reference of ours, null, or prose that goes on is behind it.
+    It sets none if the name is compared or only mentioned; if a call, a reference of ours, null or prose
+    follows; or if both are items of a list that aren't an option and its value.
     """
     if _is_compared(name.text, language, match) or _OUR_REFERENCE.match(window, match.end()):
         return None
@@ -14268,7 +14268,11 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
 
 
 def _is_prose(name: bytes, separator: bytes, before: bytes, value: bytes, ending: str) -> bool:
-    """Return whether a space or `is` between a name and a word assigns nothing: the password works."""
+    """Return whether a space or `is` between a name and a word assigns nothing: the password works.
+
+    That is so for a word that is short or has no digit, and for any behind `$NAME`; but not behind `is` if
+    the word looks like a password.
+    """
     if separator not in (b"", b"is") or (name[:1] == b"-" and b"$" not in name):  # or it is an option
         return False
     if name[:1] == b"$" and not separator:  # curl -u $user:$password URL
@@ -18529,7 +18533,11 @@ class _AuditSettings:
                 raise BadValue(f"line {number} of {AUDIT_SETTINGS}: {why}", hint=hint) from None
 
     def _add(self, section: str, line: str) -> None:
-        """Take in a line of a section; raise BadValue, KeyError or re.error if it is wrong."""
+        """Take in a line of a section.
+
+        Raise KeyError for an unknown section and for an id of no rule, BadValue or re.error for a rule or a
+        pattern that can't be used.
+        """
         if len(line) > 1000:  # some patterns take the square of their length
             raise BadValue("it is too long")
         if section == "rules":
