@@ -6309,7 +6309,8 @@ class FileStore(Store):
     def _load(self, name: str) -> dict[str, str]:
         """Return a secret's entry, from the cache as long as its file doesn't change.
 
-        Raise what `_read_entry` and `_read_error` raise, and the latter's error if the file can't be read.
+        Raise NotFound, Denied or Unavailable if the file can't be read: see `_read_error`; else what
+        `_read_entry` raises.
         """
         path = self._path(name)
         try:
@@ -8026,8 +8027,8 @@ class Session:
     def token(self) -> str:
         """Return the token, after a login if there is none, or a renewal if that is due.
 
-        "" stands for none: an agent may add its own. A login that fails raises an error, a renewal doesn't:
-        the token is still valid for a while.
+        "" stands for none: an agent may add its own. If there is none, a login that fails raises an error. A
+        renewal doesn't, nor a login in its place: the token is still valid for a while.
         """
         if self.held is not None and not self._lease.is_due():
             return self.held
