@@ -11250,7 +11250,7 @@ def _secret_parts(value: str) -> set[str]:
 def _members(value: str) -> Iterator[tuple[str, str]]:
     """Yield name and text of each member of an object in a JSON document, at any depth, whose value is text.
 
-    Of what is no JSON, yield nothing.
+    Of a text that is JSON only up to some place, yield the objects that end before that.
     """
     import json
 
@@ -12633,7 +12633,7 @@ class _Row:
 def _rows(store: Store, names: Sequence[str], snapshot: Snapshot) -> list[_Row]:
     """Return a row for each variable but those composed of moved secrets; read the secrets into the snapshot.
 
-    A secret of the store takes the place of our variable; a setting has the name of neither. Two secrets with
+    A secret of the store takes the place of our variable; no setting has the name of either. Two secrets with
     one variable are a BadValue, and app/db# is NotFound without a secret app/db; any other absent secret has
     a row.
     """
