@@ -6722,7 +6722,9 @@ class FileStore(Store):
     def _finish_rekey(self, keys: Keys) -> Keys:
         """Take steps 4 to 9, some of which may be done, and return the new identity alone.
 
-        A member whose files are damaged gets no new identity, and a warning says so.
+        A member whose files are damaged gets no new identity, and a warning says so. Raise WrongKey or
+        Corrupt for version.age or a damaged entry, OSError for a file that can't be read or written: the
+        steps that are left are then for the next write.
         """
         files = self._files
         new = keys.seal_to
