@@ -10996,8 +10996,8 @@ _UNKNOWN = _Escape("", partial(_stretches_of, "(?P<unknown>@)"))
 # 1. The forms of each value are made once: as it is, its parts and lines, in quotes, in hex and in base64.
 # 2. All are looked up at once in the data's bare text, which has no line breaks and no backslashes, so what
 #    JSON and programs quote is found, too. A form that is found there is compared with the data itself.
-# 3. Escapes that may belong to a value are looked for: rare ones by the byte that they stand for and the next
-#    one, HTML's usual ones by the three bytes beside them.
+# 3. Escapes that may belong to a value are looked for: rare ones by the byte that they stand for and the two
+#    beside it, HTML's usual ones by the four bytes beside them.
 # 4. Around those, the data is decoded in each style and in all of them, once and twice, and searched as in 2.
 # 5. What may go on as a value or as an escape in the next data is held back.
 
@@ -11533,13 +11533,6 @@ class _Beginnings:
 _HEX = "[0-9A-Fa-f]"
 _ENTITY = f"#[0-9]{{1,7}}|#[xX]{_HEX}{{1,6}}|[A-Za-z][0-9A-Za-z]{{1,31}}"
 _LOW_SURROGATE = rf"\\u[dD][c-fC-F]{_HEX}{{2}}"
-# HTML's names of ASCII characters (WHATWG HTML, 13.5) but for those in _MARKUP, and a few more: the names of
-# most entities in data are other ones, and these expressions soon fail.
-_ASCII_NAMES = (
-    "ast;|grave;|quest;"
-    "|[b-fl-nprsvADGHLNQTUV](?:a[bt]|brac[ek]|cub|e(?:mi|r[A-Za-z]{1,9}|wLine)|i(?:dast|acriticalGrave)|lus"
-    "|nderBar|o(?:l|lon|mmat?|llar|wbar)|par|quals|s(?:ol|qb)|um|xcl|MP|T|UOT);"
-)
 _NUMERIC = (  # the first alternative is a surrogate pair, of UTF-16
     rf"u[dD][89abAB]{_HEX}{{2}}{_LOW_SURROGATE}|u{_HEX}{{4}}|u\{{{_HEX}{{1,6}}\}}|U{_HEX}{{8}}"
     rf"|x{_HEX}{{2}}|[0-3][0-7]{{2}}"
@@ -11583,10 +11576,44 @@ class _Style(NamedTuple):
 
     decode: Callable[[bytes], bytes]  # takes any match of `escape`
     escape: re.Pattern[bytes]
-    # Expressions, without the first byte, for all escapes but those that bare text or _MARKUP takes care of,
-    # and for the ones of these that may stand for ASCII.
-    rare: str
-    rare_ascii: str
+    # Returns an expression, without the first byte, for those whose last byte may be one of some bytes, but
+    # for those that bare text or _MARKUP takes care of.
+    rare: Callable[[Collection[int]], str]
+
+
+def _rare_with_backslash(stand_for: Collection[int]) -> str:
+    """Return an expression for the numeric escapes that may stand for one of some bytes."""
+    if max(stand_for) >= 128:
+        return _NUMERIC
+    byte = _in_hex(stand_for)
+    return rf"u(?:00(?:{byte})|\{{0*[0-7]?{_HEX}\}})|U000000(?:{byte})|x(?:{byte})|[01][0-7]{{2}}"
+
+
+def _rare_entity(stand_for: Collection[int]) -> str:
+    """Return an expression for the entities that may stand for one of some bytes, but for HTML's usual ones.
+
+    Of the names, these are those of the bytes alone: names of other characters are what pages are full of.
+    """
+    from html.entities import html5  # WHATWG HTML, 13.5
+
+    numbers = f"[0-9]{{1,7}}|[xX]{_HEX}{{1,6}}"
+    if max(stand_for) < 128:
+        numbers = f"0{{0,5}}1?[0-9]?[0-9]|[xX]0{{0,5}}[0-7]?{_HEX}"
+    ways = [f"#(?!3[49];|039;|x27;)(?:{numbers});"]
+    usual = {escape[1:].decode() for escape in _USUAL}
+    names = [name for name, text in html5.items() if name[-1] == ";" and _to_bytes(text)[-1] in stand_for]
+    for first, alike in itertools.groupby(sorted({*names} - usual), lambda name: name[0]):
+        ways.append(f"{first}(?:{'|'.join(name[1:] for name in alike)})")
+    return "|".join(ways)
+
+
+def _in_hex(numbers: Collection[int]) -> str:
+    """Return an expression for one of some bytes, as two digits."""
+    ways = []
+    for first, row in itertools.groupby(sorted(numbers), lambda number: number >> 4):
+        digits = "".join(f"{number & 15:x}" for number in row)
+        ways.append(f"[{first:x}{first:X}][{digits}{digits.upper()}]")
+    return "|".join(ways)
 
 
 # By the byte with which each escape begins, so that most data is searched for that only.
@@ -11594,23 +11621,17 @@ _STYLES = {
     b"\\": _Style(
         lru_cache(4096)(_decode_backslash),
         escape=lazily(_ESCAPE_WITH_BACKSLASH.encode()),
-        rare=_NUMERIC,
-        rare_ascii=(  # most escapes are refused by their second byte, which is faster alone
-            rf"[uUx01](?:(?<=u)00[0-7]{_HEX}|(?<=u)\{{0*[0-7]?{_HEX}\}}|(?<=U)000000[0-7]{_HEX}"
-            rf"|(?<=x)[0-7]{_HEX}|(?<=[01])[0-7]{{2}})"
-        ),
+        rare=_rare_with_backslash,
     ),
     b"&": _Style(
         lru_cache(4096)(_decode_entity),
         escape=lazily(f"&(?:{_ENTITY});".encode()),
-        rare=f"(?!{'|'.join(escape[1:].decode() for escape in _USUAL)})(?:{_ENTITY});",
-        rare_ascii=f"#(?!3[49];|039;|x27;)(?:0{{0,5}}1?[0-9]?[0-9]|[xX]0{{0,5}}[0-7]?{_HEX});|{_ASCII_NAMES}",
+        rare=_rare_entity,
     ),
     b"%": _Style(
         lru_cache(4096)(_decode_percent),
         escape=lazily(f"%{_HEX}{{2}}".encode()),
-        rare=f"{_HEX}{{2}}",
-        rare_ascii=f"[0-7]{_HEX}",
+        rare=_in_hex,
     ),
 }
 _IN_ALL_STYLES = lazily(_ANY_ESCAPE.encode())
@@ -11620,7 +11641,6 @@ _UNFINISHED = lazily(  # one of these that the end of the data cuts off
     rf"|&(?:amp;)?(?:#[0-9]{{0,7}}|#[xX]{_HEX}{{0,6}}|[A-Za-z][0-9A-Za-z]{{0,31}})?|%(?:25)?{_HEX}?)\Z".encode()
 )
 _MAX_UNFINISHED = 40  # bytes
-_MAX_JUDGED = 4096  # different escapes in a piece of data, of which each is judged once
 _BESIDE = 4  # bytes beside a usual escape of HTML, of a text that has it
 
 
@@ -11662,33 +11682,46 @@ class _Layer:
         return layer
 
 
+# What follows an escape: another one, or at most two bytes as they are, without a second quote, which shells
+# and SQL may have added; and the name of an entity, if the escape stands for a &.
+_FOLLOWING = (
+    rf"(?=({_ANY_ESCAPE}|(?:[^\\&%\r\n][^\\&%\r\n\"']?)?))"
+    r"(?=(#?[0-9A-Za-z]{0,32}(?![^;\\&%]))?)"
+).encode()
+_BEFORE = lazily(rb"(?:[^;\\\r\n\"']?[^;\\\r\n])?\Z")  # what precedes an escape as it is
+
+
 class _EscapeSearch:
     """Finds the escapes that may belong to a value, and decodes what is around them.
 
-    Any escape may that stands for a byte of a value and has the value's next byte, or another escape, after
-    it, and so may one that stands for the beginning of another escape. But data may be full of HTML's usual
-    escapes: they count only beside a value's own characters.
+    Any escape may that stands for a byte of a value and has the value's next two bytes after it, or near the
+    value's end the two before, each of which may be another escape. So may one that stands for the beginning
+    of another escape. But data may be full of HTML's usual escapes: they count only beside a value's own
+    characters.
     """
 
     def __init__(self, texts: Collection[bytes]) -> None:
         """Make the expressions for the escapes that these texts may have."""
         self._longest = max(map(len, texts), default=0)
         bare = {_bare(way) for text in texts for way in (text, text.translate(_LETTERS_OF_CONTROLS))}
-        # Each byte of a text with the next one, but the last one alone; and each byte.
-        self._pairs = {text[at : at + 2] for text in bare.union(texts) for at in range(len(text))}
-        self._bytes = {pair[:1] for pair in self._pairs}
-        is_ascii = all(text.isascii() for text in texts)
-        # For what may belong to a value, by the first byte. Their group is what follows: another escape, a
-        # byte, or nothing.
-        self._expressions: dict[bytes, bytes] = {}
-        for sign, style in _STYLES.items():
-            rare = style.rare_ascii if is_ascii else style.rare
-            ways = [rare.encode()]
+        self._bare = bare
+        both = bare.union(texts)
+        # What is compared with the data: each byte of a text with at most two after it, and each of its last
+        # two bytes with at most two before it.
+        self._ahead = {text[at : at + size] for text in both for at in range(len(text)) for size in (1, 2, 3)}
+        starts = [text[: len(text) - left] for text in both for left in (0, 1)]
+        self._behind = {start[-size:] for start in starts for size in (1, 2, 3)}
+        self._expressions: dict[bytes, bytes] = {}  # by the first byte; made on demand
+
+    def _expression(self, sign: bytes) -> bytes:
+        """Return an expression for the escapes that begin with a sign and may belong to a value."""
+        if sign not in self._expressions:
+            ways = [_STYLES[sign].rare({*b"".join([*self._ahead, *_STYLES])}).encode()]
             if sign == b"&":
-                doubled = b"|".join([*_usual_beside(bare, b"&amp;"), *ways])
-                ways = [*_usual_beside(bare, b"&"), *ways, b"amp;(?:%s)" % doubled]
-            following = rf"(?=({_ANY_ESCAPE}|[\s\S]?))".encode()
-            self._expressions[sign] = b"%s(?:%s)%s" % (re.escape(sign), b"|".join(ways), following)
+                doubled = b"|".join([*_usual_beside(self._bare, b"&amp;"), *ways])
+                ways = [*_usual_beside(self._bare, b"&"), *ways, b"amp;(?:%s)" % doubled]
+            self._expressions[sign] = b"%s(?:%s)%s" % (re.escape(sign), b"|".join(ways), _FOLLOWING)
+        return self._expressions[sign]
 
     def decoded_parts(self, bare: _Bare, more_follows: bool) -> Iterator[_Layer]:
         """Yield the text around escapes that may belong to a value, decoded in several ways."""
@@ -11715,31 +11748,43 @@ class _EscapeSearch:
         """Yield the escapes that begin with a sign and may belong to a value."""
         if sign not in data:  # which is asked faster than by an expression
             return
-        is_of_interest = lru_cache(_MAX_JUDGED)(self._is_of_interest)  # of many escapes, few are different
-        for match in re.finditer(self._expressions[sign], data):
-            if is_of_interest(match[0], match[1]):
+        for match in re.finditer(self._expression(sign), data):
+            if self._is_of_interest(match):
                 yield match
 
-    def _is_of_interest(self, escape: bytes, following: bytes) -> bool:
-        """Return whether a value may have what an escape stands for, and after it what follows.
+    def _is_of_interest(self, match: re.Match[bytes]) -> bool:
+        """Return whether a value may have what an escape stands for, where it is.
 
-        That is one byte, another escape or, at the end of the data, nothing. Return True also if the escape
-        stands for the beginning of another one, as &amp;#60; does.
+        Return True also if the escape stands for the beginning of another one, as &amp;#60; does.
         """
-        escape = escape.replace(b"&amp;", b"&")
-        if escape in _USUAL:  # what is beside it has been compared
+        escape, following, entity = match.group(0, 1, 2)
+        decoded = _decode(escape)
+        last = decoded[-1:]
+        if last == b"&":
+            if entity is not None and _entity_goes_on(match.string, match.end(2)):
+                return True
+        elif last in _STYLES:
             return True
-        last = _STYLES[escape[:1]].decode(escape)[-1:]
-        if last in _STYLES or last in self._pairs:
+        if following[:1] in _STYLES:
+            following = _decode(following)[:1]
+            if following in _STYLES:
+                return True
+        if last + following in self._ahead:
             return True
-        if not following or following[0] in _NOT_BARE:
-            return last in self._bytes
-        if last + following[:1] in self._pairs:
-            return True
-        if len(following) == 1:
-            return False
-        first = _STYLES[following[:1]].decode(following)[:1]
-        return first in _STYLES or last + first in self._pairs
+        if last in self._behind:
+            start = match.start()
+            before = cast("re.Match[bytes]", _BEFORE.search(match.string, max(start - 2, 0), start))
+            if (before[0] + decoded)[-3:] in self._behind:
+                return True
+        # What is beside HTML's usual ones has been compared.
+        return escape[:1] == b"&" and escape.replace(b"&amp;", b"&") in _USUAL
+
+
+def _entity_goes_on(data: bytes, at: int) -> bool:
+    """Return whether an entity may go on at a place in the data: by ; or by another byte of it, escaped."""
+    sign = data[at : at + 1]
+    escape = _STYLES[sign].escape.match(data, at) if sign in _STYLES else None
+    return escape is None or re.fullmatch(b"[#;0-9A-Za-z]", _decode(escape[0])) is not None
 
 
 def _usual_beside(texts: Collection[bytes], start: bytes) -> Iterator[bytes]:
@@ -11761,20 +11806,21 @@ def _usual_beside(texts: Collection[bytes], start: bytes) -> Iterator[bytes]:
                 before = b"|".join(map(re.escape, alike))
                 ways.append(b"(?<=(?:%s)%s)" % (before, re.escape(start + escape[1:])))
             if ahead:
-                ways.append(_beginning_in_markup(ahead))
+                # Most data is refused by one byte, which is faster.
+                first = re.escape(b"".join({text[:1] for text in ahead}))
+                ways.append(rb"(?![^&<>\"'%s])(?=%s)" % (first, _beginning_in_markup(ahead)))
             if ways:
                 yield b"%s(?:%s)" % (escape[1:], b"|".join(ways))
 
 
 def _beginning_in_markup(texts: Collection[bytes]) -> bytes:
     """Return an expression for what begins with one of some texts, or is cut off by the end of the data."""
-    ways = []
+    rests: dict[bytes, set[bytes]] = {}  # by the expression of their first byte
     for text in texts:
-        way, *rest = (_as_in_markup(bytes([byte])) for byte in text)
-        ways.append(way + b"".join(rb"(?:%s" % unit for unit in rest) + rb"|\Z)" * len(rest))
-    # Most data is refused by one byte, which is faster.
-    first = b"".join(re.escape(text[:1]) for text in texts)
-    return rb"(?=[&\"'%s]|\Z)(?=%s|\Z)" % (first, b"|".join(ways))
+        if text:
+            rests.setdefault(_as_in_markup(text[:1]), set()).add(text[1:])
+    ways = [unit + _beginning_in_markup(following) for unit, following in rests.items()]
+    return rb"(?:%s|\Z)" % b"|".join(ways) if ways else b""
 
 
 def _as_in_markup(byte: bytes) -> bytes:
@@ -11810,6 +11856,13 @@ def _decoded_in_each_style(layer: _Layer, more_follows: bool) -> Iterator[_Layer
 def decode_escape(escape: re.Match[bytes]) -> bytes:
     """Return what an escape of JSON, Python, C, HTML, XML or a URL stands for."""
     return _STYLES[escape[0][:1]].decode(escape[0])
+
+
+@lru_cache(4096)
+def _decode(escape: bytes) -> bytes:
+    """Return what an escape stands for, also of HTML in HTML."""
+    escape = escape.replace(b"&amp;", b"&")
+    return _STYLES[escape[:1]].decode(escape)
 
 
 def decoded_places(text: bytes, expression: re.Pattern[bytes], places: Sequence[int]) -> list[int]:

@@ -19654,7 +19654,10 @@ def test_mask_decodes_no_page_of_html_without_a_values_own_characters(monkeypatc
 
 def test_mask_decodes_no_escape_after_which_no_value_goes_on(monkeypatch):
     monkeypatch.setattr(ps, "_decoded_in_each_style", unittest.mock.Mock(side_effect=AssertionError))
-    page = "GET /?next=https%3A%2F%2Fexample.test%2Fhome&amp;x=%3D1 &#58;&#47;x\n" * 20
+    page = (
+        "GET /?next=https%3A%2F%2Fexample.test%2Fhome&amp;x=%3D1 &#58;&#47;x a\\u0026b=1 \\u0026b\\u003d;\n"
+        * 20
+    )
     assert ps.Encodings(["at:some/thing=here"]).mask(page) == page
 
 
@@ -19674,6 +19677,19 @@ def test_mask_html_of_what_sql_and_shells_have_in_quotes_wherever_writes_end(val
         data = f"at {html.escape(value[0] + value[1:-1].replace(chr(39), doubled) + value[-1])} now".encode()
         for at in range(len(data)):
             assert masked([data[:at], data[at:]], encodings=encodings) == b"at *** now", (data, at)
+
+
+@pytest.mark.parametrize(
+    "value, data",
+    [
+        ("correct<'h", "correct\\u003c''h"),  # SQL has doubled the quote
+        ("correct'<", "correct''\\u003c"),
+        ("correct<h", "correct\\u0026\\u006ct;h"),  # a letter of &lt; is escaped, too
+        ("correct<h", "correct%26lt%3Bh"),
+    ],
+)
+def test_mask_one_escape_beside_what_another_program_has_added(value, data):
+    assert ps.Encodings([value]).mask(f"{data} now") == "*** now"
 
 
 def test_mask_a_value_whose_characters_are_escaped_in_different_styles():
