@@ -4256,7 +4256,7 @@ def run_command(
         raise Unavailable("this process ignores SIGCHLD, so it can't see how a command ends")
     stdin, feed, rest = DEVNULL, None, b""
     if text:
-        stdin, feed, rest = _fill_pipe(text.encode())
+        stdin, feed, rest = _open_input(text.encode())
     try:
         child = Popen(
             argv,
@@ -4271,7 +4271,7 @@ def run_command(
     except OSError as error:
         raise Unavailable(f"{argv[0]}: {error.strerror}") from None
     finally:
-        if feed:
+        if stdin != DEVNULL:
             os.close(stdin)
     child.stdin = feed
     output = _Output(child.stdout)
@@ -4289,17 +4289,35 @@ def run_command(
     return without_newline(output.data.decode(errors="surrogateescape"))
 
 
-def _fill_pipe(data: bytes) -> tuple[int, IO[bytes], bytes]:
-    """Return the ends of a pipe, to read from and to write to, and the rest of the data: it had no room.
+def _open_input(data: bytes) -> tuple[int, IO[bytes] | None, bytes]:
+    """Return what a command gets as stdin and, if that is a pipe, its other end and the rest of the data.
 
-    The command gets what is in the pipe even if this process is killed before it has written to it. An empty
-    pipe would then be an empty new password. On Windows, all of the data is returned. The caller closes both.
+    The command gets all but the rest even if this process is killed before it has written that: the beginning
+    of a new password must not pass for all of it. On Linux, there is no rest; elsewhere, it is what the pipe
+    has no room for, on Windows all of the data. The caller closes both.
     """
     reader, writer = os.pipe()
     if os.name != "nt":
         os.set_blocking(writer, False)
-        data = data[os.write(writer, data) :]
+        rest = data[os.write(writer, data) :]
+        # A pipe has room for 64 KB. It is preferred, since a file in memory may be swapped out to the disk.
+        file = _file_in_memory(data) if rest else None
+        if file is not None:
+            os.close(reader)
+            os.close(writer)
+            return file, None, b""
+        data = rest
     return reader, os.fdopen(writer, "wb"), data
+
+
+def _file_in_memory(data: bytes) -> int | None:
+    """Return an unnamed open file with this content, at its beginning; None where memory has no files."""
+    # AttributeError: on macOS. OSError: in a sandbox, for instance.
+    with suppress(AttributeError, OSError), open(os.memfd_create("paissive"), "w+b") as file:
+        file.write(data)
+        file.seek(0)
+        return os.dup(file.fileno())
+    return None
 
 
 def _wait(
