@@ -17218,7 +17218,7 @@ def split_records(out: IO[bytes]) -> Iterator[str]:
         yield from map(os.fsdecode, records)
 
 
-def staged_blobs(folder: str, tree: str = "") -> Iterator[Blob]:
+def staged_blobs(folder: str, tree: str) -> Iterator[Blob]:
     """Yield the files in the index that differ from a tree, or all of them for "".
 
     A removed one and a submodule have no id. Raise Unavailable if git fails.

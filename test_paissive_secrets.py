@@ -3506,6 +3506,38 @@ def test_what_opens_a_store_is_known_by_its_variable_its_file_and_its_command():
         assert not ps.is_store_credential(other), other
 
 
+# As their documentation has them, after VAULT_ or BAO_.
+READ_BY_VAULT = (
+    "ADDR AGENT_ADDR CACERT CACERT_BYTES CAPATH CLIENT_CERT CLIENT_KEY CLIENT_TIMEOUT CLI_NO_COLOR"
+    " DISABLE_REDIRECTS FORMAT HTTP_PROXY LICENSE LICENSE_PATH LOG_LEVEL MAX_RETRIES MFA NAMESPACE PROXY_ADDR"
+    " RATE_LIMIT REDIRECT_ADDR SKIP_VERIFY SRV_LOOKUP TLS_SERVER_NAME TOKEN TOKEN_PATH WRAP_TTL"
+)
+
+
+def test_what_vault_and_this_tool_read_belongs_to_no_program():
+    read = [f"{begin}_{name}" for begin in ("VAULT", "BAO") for name in READ_BY_VAULT.split()]
+    read += ["XDG_STATE_HOME", "PAISSIVE_BACKEND", "VAULT_TOKEN_FILE", "VAULT_TOKEN_COMMAND"]
+    assert [variable for variable in read if not ps.is_store_setting(variable)] == []
+    others = "VAULT_DB_PASSWORD BAO_MODE MY_VAULT_TOKEN MY_PAISSIVE_X XDG_CONFIG_HOME".split()
+    assert [variable for variable in others if ps.is_store_setting(variable)] == []
+
+
+# Words that anybody would try, alone, in a row or with a few digits; and passwords that nobody would.
+TRIED_FIRST = (
+    "pass passwd passphrase pw pwd secret admin administrator root test testing guest user demo default"
+    " sa dev local postgres postgresql mysql maria mariadb mongo mongodb redis rabbit rabbitmq oracle"
+    " minio elastic docker app db changeit change-it letmein let-me-in welcome qwerty foo bar hello key"
+    " access api auth token super strong secure new old s3cr3t abc password p4ssw0rd p@ssword this is"
+    " very not my-app the_db Admin123! root@ guest_1user2 123456 thisisverysecure"
+)
+TRIED_LATER = "admin1234567 rooted testpassphrases mymymymymy 1234567890 admin!! sand_app"
+
+
+def test_a_password_that_anybody_would_try_is_weak():
+    assert [word for word in TRIED_FIRST.split() if not ps.is_weak(word)] == []
+    assert [word for word in TRIED_LATER.split() if ps.is_weak(word)] == []
+
+
 NO_VALUES = {
     None: "the value is not text, but NoneType",
     b"x": "the value is not text, but bytes",
@@ -23307,8 +23339,9 @@ def test_formatters_that_read_arguments_find_as_many_masked(log):
     handler.setFormatter(AccessFormatter())
     log.addHandler(handler)
     ps.redact_logs([SAFE])
-    log.warning('%s - "%s %s HTTP/%s" %d', "10.0.0.1:80", "GET", f"/?key={SAFE}", "1.1", 200)
-    assert handler.stream.getvalue() == "GET /?key=*** 200\n"
+    for more in ("", SAFE):
+        log.warning('%s - "%s %s HTTP/%s" %d' + more, "10.0.0.1:80", "GET", f"/?key={SAFE}", "1.1", 200)
+    assert handler.stream.getvalue() == "GET /?key=*** 200\n" * 2
 
 
 @pytest.mark.parametrize(
