@@ -12213,38 +12213,42 @@ DEFAULT_SETTINGS |= {
 TIMEOUTS = {"30": 30, "1m30": 90, "1m1.5s": 61.5, "250ms": 0.25, "0": 60, "99999999999h": 1e9, "-1": 1e9}
 
 
-@pytest.mark.parametrize(
-    ("variables", "setting", "value"),
-    [
-        ({"VAULT_ADDR": "HTTP://a:1//"}, "addr", "http://a:1"),
-        ({"VAULT_ADDR": "http://a:1", "BAO_ADDR": "http://b:1"}, "addr", "http://b:1"),
-        ({"BAO_ADDR": "http://b:1", "VAULT_AGENT_ADDR": "unix:///run/agent"}, "addr", "unix:///run/agent"),
-        ({}, "addr", "https://127.0.0.1:8200"),
-        ({"VAULT_ADDR": "http://a:1", "BAO_ADDR": ""}, "addr", "https://127.0.0.1:8200"),
-        ({"VAULT_ADDR": "http://a:1", "BAO_AGENT_ADDR": ""}, "addr", "http://a:1"),
-        *(({f"BAO_{name}": "/a"}, setting, "/a") for name, setting in zip(TEXT_VARIABLES, TEXT_SETTINGS)),
-        *(({"VAULT_SKIP_VERIFY": text}, "skip_verify", True) for text in ("1", "t", "T", "TRUE", "true")),
-        *(({"VAULT_SKIP_VERIFY": text}, "skip_verify", False) for text in ("0", "f", "F", "FALSE", "false")),
-        *(({"VAULT_ADDR": addr}, "addr", addr) for addr in ADDRESSES),
-        ({"VAULT_TOKEN_PATH": "~/token"}, "token_path", os.path.expanduser("~/token")),
-        ({"PAISSIVE_VAULT_PREFIX": "/team/"}, "prefix", "team"),
-        ({"PAISSIVE_VAULT_LOGIN_MOUNT": "ci/"}, "login_mount", "ci"),
-        *(({}, name, value) for name, value in DEFAULT_SETTINGS.items()),
-        *(({"VAULT_CLIENT_TIMEOUT": text}, "client_timeout", seconds) for text, seconds in TIMEOUTS.items()),
-        ({"VAULT_MAX_RETRIES": "0"}, "max_retries", 0),
-        ({"VAULT_MAX_RETRIES": "999999999"}, "max_retries", 999_999_999),
-        ({}, "max_retries", 2),
-        ({"VAULT_TOKEN": "!t~"}, "token", "!t~"),
-        ({"VAULT_PROXY_ADDR": "http://q:1", "BAO_HTTP_PROXY": "http://p"}, "proxy_addr", "http://q:1"),
-        ({"VAULT_HTTP_PROXY": "http://q:1"}, "proxy_addr", "http://q:1"),
-        ({"PAISSIVE_VAULT_MOUNT": "/kv/team/"}, "mount", "kv/team"),
-        ({"PAISSIVE_VAULT_HOSTS": "a:1, b"}, "hosts", "a:1, b"),
-    ],
-)
-def test_vault_reads_the_environment_of_the_vault_and_bao_commands(monkeypatch, variables, setting, value):
-    for name, text in variables.items():
-        monkeypatch.setenv(name, text)
-    assert getattr(ps.VaultStore().settings, setting) == value
+FROM_ENVIRONMENT = [  # variables, and what they make of a setting
+    ({"VAULT_ADDR": "HTTP://a:1//"}, "addr", "http://a:1"),
+    ({"VAULT_ADDR": "http://a:1", "BAO_ADDR": "http://b:1"}, "addr", "http://b:1"),
+    ({"BAO_ADDR": "http://b:1", "VAULT_AGENT_ADDR": "unix:///run/agent"}, "addr", "unix:///run/agent"),
+    ({}, "addr", "https://127.0.0.1:8200"),
+    ({"VAULT_ADDR": "http://a:1", "BAO_ADDR": ""}, "addr", "https://127.0.0.1:8200"),
+    ({"VAULT_ADDR": "http://a:1", "BAO_AGENT_ADDR": ""}, "addr", "http://a:1"),
+    *(({f"BAO_{name}": "/a"}, setting, "/a") for name, setting in zip(TEXT_VARIABLES, TEXT_SETTINGS)),
+    *(({"VAULT_SKIP_VERIFY": text}, "skip_verify", True) for text in ("1", "t", "T", "TRUE", "true")),
+    *(({"VAULT_SKIP_VERIFY": text}, "skip_verify", False) for text in ("0", "f", "F", "FALSE", "false")),
+    *(({"VAULT_ADDR": addr}, "addr", addr) for addr in ADDRESSES),
+    ({"VAULT_TOKEN_PATH": "~/token"}, "token_path", os.path.expanduser("~/token")),
+    ({"PAISSIVE_VAULT_PREFIX": "/team/"}, "prefix", "team"),
+    ({"PAISSIVE_VAULT_LOGIN_MOUNT": "ci/"}, "login_mount", "ci"),
+    *(({}, name, value) for name, value in DEFAULT_SETTINGS.items()),
+    *(({"VAULT_CLIENT_TIMEOUT": text}, "client_timeout", seconds) for text, seconds in TIMEOUTS.items()),
+    ({"VAULT_MAX_RETRIES": "0"}, "max_retries", 0),
+    ({"VAULT_MAX_RETRIES": "999999999"}, "max_retries", 999_999_999),
+    ({}, "max_retries", 2),
+    ({"VAULT_TOKEN": "!t~"}, "token", "!t~"),
+    ({"VAULT_PROXY_ADDR": "http://q:1", "BAO_HTTP_PROXY": "http://p"}, "proxy_addr", "http://q:1"),
+    ({"VAULT_HTTP_PROXY": "http://q:1"}, "proxy_addr", "http://q:1"),
+    ({"PAISSIVE_VAULT_MOUNT": "/kv/team/"}, "mount", "kv/team"),
+    ({"PAISSIVE_VAULT_HOSTS": "a:1, b"}, "hosts", "a:1, b"),
+]
+
+
+def test_vault_reads_the_environment_of_the_vault_and_bao_commands(monkeypatch):
+    def found(variables, setting):
+        with monkeypatch.context() as patched:
+            for name, text in variables:
+                patched.setenv(name, text)
+            return getattr(ps.VaultStore().settings, setting)
+
+    rows = [(tuple(variables.items()), setting, value) for variables, setting, value in FROM_ENVIRONMENT]
+    assert wrong_results(found, rows) == {}
 
 
 BAD_SETTINGS = (
@@ -12259,12 +12263,17 @@ BAD_SETTINGS = (
 ).split("|")
 
 
-@pytest.mark.parametrize("setting", BAD_SETTINGS)
-def test_an_invalid_setting_is_an_error_that_does_not_repeat_it(monkeypatch, setting):
-    variable, _, text = setting.partition("=")
-    monkeypatch.setenv(variable, text)
-    error = failure(ps.VaultStore)
-    assert isinstance(error, (ps.BadValue, ps.BadName)) and text not in str(error)
+def refused_setting(setting, monkeypatch):
+    """The error of a store with this VARIABLE=text."""
+    with monkeypatch.context() as patched:
+        patched.setenv(*setting.split("=", 1))
+        return failure(ps.VaultStore)
+
+
+def test_an_invalid_setting_is_an_error_that_does_not_repeat_it(monkeypatch):
+    errors = {setting: refused_setting(setting, monkeypatch) for setting in BAD_SETTINGS}
+    assert {type(error) for error in errors.values()} <= {ps.BadValue, ps.BadName}
+    assert [setting for setting, error in errors.items() if setting.partition("=")[2] in str(error)] == []
 
 
 HINTS = {
@@ -12286,11 +12295,10 @@ HINTS = {
 }
 
 
-@pytest.mark.parametrize(("setting", "hint"), HINTS.items())
-def test_an_invalid_setting_is_called_by_its_name_and_says_what_is_valid(setting, hint, monkeypatch):
-    variable, _, text = setting.partition("=")
-    monkeypatch.setenv(variable, text)
-    assert refusal(ps.VaultStore) == f"BadValue: {variable} isn't valid; {hint}"
+def test_an_invalid_setting_is_called_by_its_name_and_says_what_is_valid(monkeypatch):
+    rows = [(text, f"{text.partition('=')[0]} isn't valid; {hint}") for text, hint in HINTS.items()]
+    assert wrong_results(lambda text: str(refused_setting(text, monkeypatch)), rows) == {}
+    assert {type(refused_setting(text, monkeypatch)) for text in HINTS} == {ps.BadValue}
 
 
 def test_an_invalid_keyword_is_called_by_its_name():
@@ -33497,12 +33505,13 @@ def test_the_settings_of_a_folder_outside_of_git_are_found_from_anywhere(
     assert leaks(folder) == set() != leaks(folder, untrusted=True)
 
 
-@pytest.mark.parametrize(("text", "line", "problem", "hint"), MISTAKES)
-def test_a_mistake_in_the_settings_of_a_project_is_an_error_that_names_its_line(
-    text, line, problem, hint, folder
-):
-    (folder / ".paissive-audit").write_text(text)
-    assert refusal(ps.Audit) == f"BadValue: line {line} of .paissive-audit: {problem}; {hint}"
+def test_a_mistake_in_the_settings_of_a_project_is_an_error_that_names_its_line(folder):
+    def refused(text):
+        (folder / ".paissive-audit").write_text(text)
+        return refusal(ps.Audit)
+
+    start = "BadValue: line {} of .paissive-audit: {}; {}"
+    assert wrong_results(refused, [(text, start.format(*rest)) for text, *rest in MISTAKES]) == {}
 
 
 def test_a_line_of_a_project_s_settings_has_at_most_1000_characters(folder):
@@ -36485,9 +36494,9 @@ def test_the_examples_in_the_help_of_a_command_run(words, monkeypatch, capsys):
     assert {ps.main(shlex.split(line.partition("  # ")[0])) for line in examples} <= {42}
 
 
-@pytest.mark.parametrize("run", [run for run, _ in ps._COMMANDS.values()], ids=lambda run: run.__name__)
-def test_a_command_is_a_function_that_returns_its_exit_code(run):
-    assert run.__annotations__ == {"args": "Namespace", "return": "int"}
+def test_a_command_is_a_function_that_returns_its_exit_code():
+    declared = {run: run.__annotations__ for run, _ in ps._COMMANDS.values()}
+    assert declared == dict.fromkeys(declared, {"args": "Namespace", "return": "int"})
 
 
 # --- Arguments ---
