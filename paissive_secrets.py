@@ -1352,11 +1352,11 @@ _NO_SECRET_PHRASE = "|".join(
         r"\b(?:[cx]srf\w*|atl)\b(?!.{0,255}\b(?:secret|key)\b)",
         # functions and pages
         r"\b(?:get|find|forgot(?! (?:secret|key)\b))\b(?!.{0,255} by\b)",
-        r"\A(?:label|field|text|title|hint|error|help)\b|\bto pass\Z",
+        r"\A(?:is|has|label|field|text|title|hint|error|help)\b|\bto pass\Z",
         # keys that are public, or find something rather than open it
         r"key vault\Z|\b(?:public|publishable|pub|authorized|group|foreign|(?<!encryption )primary"
         r"|partition|sort|shard|cache|crash|issue|lock|index|row|rule|lookup|gpg|pgp|apt|recv|id|idempotency|identifier"
-        r"|badge|repository|(?:web ?)?site"
+        r"|badge|repository|(?:web ?)?site|order|retry|object|translation"
         r"|verify|encrypted|sealed|wrapped|stored|tag|unique|sec web ?socket|ws|public \w+)"
         r" (?:api)?keys?\b|\bpubkeys?\b|\b(?:oauth|ssl) key\Z|\bpub(?:lic)? [xy]\b",
         # hashes, and what is encrypted already
@@ -1369,8 +1369,9 @@ _NO_SECRET_PHRASE = "|".join(
         r"\blast (?:two|four|six|eight)\Z|\bsentry dsn\b",
         # tokens of pages of results and of locks, and how many tokens a model takes
         r"(?:\A|\b(?:next|first|last|list) )page \w*tokens?\b",
-        r"\b(?:next|starting|change|pagination|continuation|lock|request(?: verification)?|resume|sync"
-        r"|authenticity|debug|max|min|num|postman|total|version) \w*tokens?\b",
+        r"\b(?:next|starting|change|pagination|continuation|lock|request(?: verification)?|resume"
+        r"|sync|authenticity|reply|cart|checkout|reservation"
+        r"|debug|max|min|num|postman|total|version) \w*tokens?\b",
     )
 )
 
@@ -14946,9 +14947,12 @@ _PROPERTIES = r"""
 it is a sample from documentation
     \AEXAMPLE[A-Za-z0-9]{9}|EXAMPLE(?:KEY)?\d?\Z|\Asample[_-]|\AAQoEXAMPLE|/wEXAMPLE|FAKE(?:ACCESS|SECRET|KEY|TOKEN)|\AJBSWY3DPEHPK3PX
     |IkpvaG4gRG9l[A-Za-z0-9]{1,60}\.(?:SflKxwRJ|TJVA95Or|KMUFsIDT)
+    |\A(?:2YotnFZFEjr1zCsicMWpAA|tGzv3JOkF0XG5Qx2TlKWIA|(?:Basic )?czZCaGRSa3F0Mzp\w+|7Fjfp0ZBr1KtDRbnfVdmIw
+    |mF_9\.B5f-4\.1JqM|45ghiukldjahdnhzdauz|SplxlOBeZQQYbYS6WxSbIA|gX1fBat3bV|A3ddj3w|dpf43f3p2l4k3l03
+    |hh5s93j4hdidpola|hdhd0244k9j7ao03|kkk9d7dh3k39sjv7|9djdj82h48djs9d2|dGhlIHNhbXBsZSBub25jZQ==)\Z
     - {U9}EXAMPLE
     + {U9}EXAMPLES
-    ~ begin, middle, end: AWS begins or ends its samples so; those of jwt.io have these signatures
+    ~ begin, middle, end: AWS begins or ends its samples so; jwt.io's have these signatures, RFCs the rest
 it is a variable of the environment
     \A\$\{?[A-Z][A-Z0-9]{0,30}(?:_[A-Z0-9]{1,30}){1,9}\}?\Z
     - $E2E_CLOUD_ACCESS_KEY
@@ -15021,13 +15025,13 @@ it is the signature of one request
 it is the name of an algorithm or an encoding
     (?i)\A(?:utf-?(?:8|16)(?:[lb]e)?|us-ascii|latin-?1|iso-8859-\d{1,2}
     |(?:[a-z]{1,12}\d?[_-]?){0,3}sha-?\d{1,3}|[ehpr]s\d{3}|(?:ed|x)(?:25519|448)|aws4-hmac-sha256 ?
-    |ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp\d{3}|pbkdf2(?:withhmacsha\d{1,3})?|(?:[bs]|sha2)crypt|argon2(?:i|d|id)?|base64|nfk?[cd]
+    |x5t(?:#s256)?|ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp\d{3}|pbkdf2(?:withhmacsha\d{1,3})?|(?:[bs]|sha2)crypt|argon2(?:i|d|id)?|base64|nfk?[cd]
     |aes-?\d{1,3}(?:-\w{1,6})?|(?:aes|des\w*|rsa|blowfish)/\w{1,9}/\w{1,40}|a\d{3}(?:cbc|gcm|kw)(?:[+-]hs\d{3})?)\Z
     - HS256
     + sha{A16}
 it is a number or a date
     (?i)\A(?:-?0x[0-9a-f]{1,16}[lu]{0,3}|#[0-9a-f]{3,8}
-    |\d{4}-\d\d-\d\d(?:[ T][\d:.]{5,18}(?:z|[+-][\d:]{4,5})?)?)\Z
+    |GHSA(?:-\w{4}){3}|\d{4}-\d\d-\d\d(?:[ T][\d:.]{5,18}(?:z|[+-][\d:]{4,5})?)?)\Z
     - 0xbe4ba423396cfeb8
     + 0x{h64}
 = plain value
@@ -15035,6 +15039,7 @@ it is a placeholder
     (?i)your(?:[_ -]|\w{0,9}(?:pass|key|token|secret))|place.?holder|redacted|dummy|\bfake|example
     |\Areplaced\Z|\Asome[_-]pass\w*\Z
     |(?:change|replace|put|insert|enter)[_ -]?(?:me|this|here|with)|\Atodo(?!\w)
+    |\A(?:user(?:name)?|client[_-]id|id|foo)?:(?:pass(?::?word)?|value|bar|(?:client[_-])?secret)\Z
     |\A(?:my|some)[_ -]?(?:\w+[_ -])?(?:key|secret|token|password|data|value)\Z
     |\Ax-(?:oauth-basic|access-token)\Z|\A\w{0,9}[\[<][a-z]+(?:[_ -]\w+)+[\]>]
     - your-password-here
@@ -15048,7 +15053,7 @@ it is crossed out
     - XXXXXXXX
     + k7xxQ.9v..2
 it is a path
-    (?i)\A\.{1,2}/|\A~/|\A(?:unix:)?//?[a-z_-]{2,12}\d?(?:/[\w.-]{1,40}){0,20}(?:\Z|[ #])
+    (?i)\A(?:\.{1,2}|[~#])/|\A(?:unix:)?//?[a-z_-]{2,12}\d?(?:/[\w.-]{1,40}){0,20}(?:\Z|[ #])
     |\A[\w.-]+(?:/\[|\[-?\d)
     - ../src/a
     + /{B40}
@@ -15072,7 +15077,7 @@ it says that it is wrong, or that any would do
     + wrongK7pass9x
 it is put in later
     \S \Z|[$#{]\{|\$\(|<%|\(\([\w./:-]+\)\)
-    |%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|%(?:\.\*|\d\$)?s(?![A-Za-z])|\A@@?[\w.-]+@@?\Z
+    |%\(\w+\)|(?:\A|:)[%~](?:ts|[\d.]{0,4}[sdfv])(?:\Z|[&%])|%(?:\.\*|\d\$)?s(?![A-Za-z])|\A@@?[\w.-]+@@?\Z
     |\A__[A-Za-z_]+__\Z|\A[&*][A-Za-z_-]+\Z|\A\.?(?:[$*][A-Za-z_]+|\$\$[A-Z][A-Z0-9_]{2,}|\$[A-Z][A-Z0-9_]*)(?::\w+)?(?:\Z|[\s/,\[$})])
     |\A\$[a-z]+(?:[.-][A-Za-z]+)+(?:\Z|:)|\A(?:Basic|Bearer) \$[A-Za-z_]\w*\Z
     - ${DB_PASS}
@@ -15138,7 +15143,7 @@ _ENCODED = lazily(  # as hashes and ciphertext are: in hex or Base64
 )
 _TWO_DIGITS = lazily(r"\D\d\d")
 _SAMPLE_LOGIN = lazily(  # RFC 7617 has Aladdin
-    r"(?i)(?:test-)?(?:username|client_?id|aladdin|example):|user:pass(?:word)?\Z"
+    r"(?i)(?:test-)?(?:username|client[_-]?id|aladdin|example):|(?:user|id|foo)?:(?:pass(?::?word)?|value|bar)\Z"
 )
 _COMMENT = lazily(r"(?i)\s*(?:#(?!define)|//|/\*|\*\s|;|--\s|<!--|%|rem\s|echo\s)")  # or what a script prints
 _OF_TOKENS = (  # the rows that count for a token with a known prefix
@@ -15266,13 +15271,15 @@ def _confidence_of_score(c: Candidate) -> str:
     """Return the confidence of a candidate's score.
 
     A value that looks random is low at least, never "", and medium if it is the whole of a long key. Any
-    other under the name of a key needs more outside settings, where most keys find an entry.
+    other under the name of a key needs more outside settings, where most keys find an entry, unless its name
+    says what it opens.
     """
     score = _score(c)
     is_whole_key = bool(_WHOLE_KEY.match(c.value)) and is_secret_name(c.name) and looks_random(c.value)
     if is_whole_key and c.separator in ("=", ":", "=>", ","):
         score = max(score, _LIKELY)
-    if c.kind == "key" and not is_whole_key and not _is_in_settings(c) and score < _LIKELY_KEY:
+    opens = c.language != "docs" and _opens_something(c) and looks_random(c.value)
+    if c.kind == "key" and not (is_whole_key or opens or _is_in_settings(c)) and score < _LIKELY_KEY:
         score = min(score, _LIKELY - 1)
     return level(score) or ("low" if looks_random(c.value) else "")
 
@@ -15331,7 +15338,7 @@ def _reason_against_value(value: str, reasons: tuple[str, ...] = ()) -> str:
             and row.regex.search(texts[row.where])
         ):
             return row.reason
-    plain = latin1(decode64(value.encode("latin-1"))).strip()
+    plain = latin1(decode64(value.rpartition(" ")[2].encode("latin-1"))).strip()
     if not reasons and len(plain) > 5 and re.fullmatch("[ -9;-~]+", plain):
         return _reason_against_value(plain)
     return ""
@@ -15396,7 +15403,7 @@ def is_weak_password(c: Candidate) -> bool:
     if is_literal and _opens_something(c):
         is_numbered = _NUMBERED_KEY.match(c.value) and not looks_random(c.value)
         is_chosen = _WORDS_AND_DIGITS.match(c.value) and _CHOSEN.match(c.value.lower())
-        return bool(is_numbered or (words[-1] == "secret" and is_chosen))
+        return words[-1] == "secret" and bool(is_numbered or is_chosen)
     if not (is_pass or is_secret):
         return False
     # Letters only: a word of the name, such as password, and any for an application.
@@ -15504,11 +15511,26 @@ _TABLE_OF_TEXTS = lazily(
 )
 _KEY_IN_WORDS = lazily(r"[{,\s][\"'][A-Za-z][\w ().-]* \Z")  # "OAuth client secret": …
 _IN_SENTENCE = lazily(r"[a-z)]\W{1,3}\n[A-Za-z`']+ [a-z`'(]{2}")  # words before and after
+_NAMED_BY = lazily(r"(?i)\b(?:the|an?) (?:\w+ ){1,3}identified \Z")
 _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|encrypted|to|define|def|\w*header)[ (]"
     r"|(?:login|(?:role|user) \S+) )|:)\Z"
 )  # and a name follows
 _IDENTIFIER = lazily(r"[A-Za-z_$][\w$.-]*\Z")
+_KEY_ID = lazily(r"(?=\w*[0-9])(?=\w*[G-Z])[A-Z0-9]{16,24}\Z")
+_SAMPLE_TOKEN = lazily(  # abc123xyz, access-token-1234
+    r"[A-Za-z]{3,12}\d{0,10}[a-z]{0,4}(?:[-_.][A-Za-z]{0,12}\d{0,10}[a-z]{0,4}){0,4}\Z"
+)
+_ENDS_LIST = lazily(r"[\"'](?:, ?[\"'][\w-]{1,40}[\"']){0,9}\]")
+_ASSERTS = lazily(r"(?i)\b(?:assert|expect)\w*\(|\bcontains?Entry\([\"']\Z")
+_MOCKS_REPLY = lazily(  # .reply(200, {, .to_return(body: , mockResponse(, Fprint(w,
+    r"""(?x)
+    \.reply\(\s?\d{3},|\bto_return\(|\bF[Pp]rintf?\(w,|\brespond_with\w*\(|\bset_?[bB]ody\(
+    |(?i:mock)\w*(?:Response|Reply|Return|Resolved)\w*\(|\bandReturn\(|\bwillReturn\w*\(|_response\(
+    """
+)
+_RECORD_FIELD = lazily(r"[\"']\w+[\"'] ?(?::|=>) ")
+_EMPTY_FIELD = lazily(r"(?::|=>) (?:null|nil|None|\[\]|\{\}|\"\")\s?[,}]")
 # In an action of a template: {{- $a := f, {% set a = f, <% a = f
 _IN_ACTION = lazily(r"(?:\{[{%]|<%)(?:(?![%}]\}|%>).)*\Z")
 _WORDS = lazily(  # shop-db2_tls, auth.google/v2
@@ -15604,6 +15626,8 @@ def _is_in_sentence(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether the value is a word of a sentence with a colon, or of a comment's label."""
     if c.quote:
         return False
+    if c.name.lower() == "by":  # the token identified by 00Tk…
+        return bool(_NAMED_BY.search(c.before))
     if c.separator == "_":  # -- Name: passwords_key
         return bool(_COMMENT.match(c.before)) and c.before.endswith(": ")
     if c.separator != ":":
@@ -15689,6 +15713,8 @@ def _is_word(value: str, c: Candidate, path: _FileKind) -> bool:
     What authenticates has to look random, and a key has to be long, to have symbols, or to look random: most
     others find or name something.
     """
+    if c.separator == "(" and value.isalpha() and _ENDS_LIST.match(c.after):  # setPass(["model", "id"])
+        return True
     ends = [kind for kind in map(kind_of_name, words_of(c.name)) if kind][-1:]
     is_password = c.kind == "pass" and ends in ([], ["pass"]) and c.name not in ("passwords", "pass", "Pass")
     if is_password or is_weak_password(c):
@@ -15700,9 +15726,36 @@ def _is_word(value: str, c: Candidate, path: _FileKind) -> bool:
         return True
     if value.isdigit() and c.name.lower().endswith("tokens"):  # which a model took
         return True
-    if c.kind == "token" and _NUMBERED_WORDS.match(value) and wordness(value) in "456789":  # tomcat9
-        return True
+    if c.kind == "token" and not looks_random(value):
+        is_named = _NUMBERED_WORDS.match(value) and wordness(value) in "456789"  # tomcat9
+        if is_named or (not _is_in_settings(c) and _SAMPLE_TOKEN.match(value)):
+            return True
     return bool(_WORDS.match(value.strip(":./_-"))) and wordness(value) not in "01234"
+
+
+def _is_key_id(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether the value is the id of an access key, as S3 has it, which isn't secret."""
+    words = words_of(c.name.rstrip("0123456789"))
+    return words[-2:] == ["access", "key"] and "secret" not in words and bool(_KEY_ID.match(value))
+
+
+def _is_compared_with(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether a test compares the value with what has the name: assertEqual(reply.token, "…")."""
+    return c.separator == "," and bool(_ASSERTS.search(c.before))
+
+
+def _is_mocked(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether the value is in what a mocked server replies, or in one line of its data.
+
+    Such a line has fields before and after the value, some of them without a value.
+    """
+    if c.language != "source" or c.kind not in ("token", "key", "auth"):
+        return False
+    if _MOCKS_REPLY.search(c.before):
+        return True
+    line = f"{c.before}{c.after}"
+    is_record = len(_RECORD_FIELD.findall(line)) > 3 and _RECORD_FIELD.search(c.after)
+    return bool(is_record and _EMPTY_FIELD.search(line))
 
 
 def _may_be_refused(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -15861,6 +15914,30 @@ _IN_CONTEXT = (
         "a.yml tok·en: tomcat7qx9",
     ),
     _Context(
+        "it is the id of a key",
+        "low",
+        "value and name",
+        _is_key_id,
+        "a.env ACCESS_KEY=Q3{U18}",
+        "a.env ACCESS_KEY={A40}",
+    ),
+    _Context(
+        "a test expects it",
+        "low",
+        "line",
+        _is_compared_with,
+        'a.py assertEqual(a.tok·en, "{A20}")',
+        'a.py login(a.tok·en, "{A20}")',
+    ),
+    _Context(
+        "it is in a mocked reply",
+        "low",
+        "name and line",
+        _is_mocked,
+        'a.js nock(u).reply(200, {"tok·en": "{A32}"})',
+        'a.js nock(u).post("/", {"tok·en": "{A32}"})',
+    ),
+    _Context(
         "many such values are samples",
         "medium",
         "line and file",
@@ -15926,6 +16003,11 @@ _IN_CONTEXT = (
 
 MAX_AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
 _HEX_KEY = lazily(r"(?i)(?:0x)?(?:[0-9a-f]{2}){16,64}\Z")
+_HEX_HASH = lazily(r"(?:[0-9a-f]{16}|[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})\Z")
+_RESOURCE_ID = lazily(r"[A-Za-z0-9]{16,64}\Z")
+_COLLECTION = lazily(rb"/[a-z_]{2,30}s/\Z")
+_HASH_LINE = lazily(rb"(?m)^\s*[\"']?([\w./-]{1,200})[\"']?[ ]?[:=][ ]?[\"']?([0-9a-f]{16,64})[\"']?,?\r?$")
+_REACH_OF_HASHES = 2000  # bytes from a value in hex to others
 _KNOWN_ANSWER = lazily(rb"(?i)\b(?:aad|ct|pt|(?:cipher|plain)_?text)[\"']?\s{0,9}[:=]")
 _PASSES_TO = lazily(rb"(?i)[:{]\s{0,60}[\"']?pass[\"']?:[ \t]{0,9}[\"']?\Z")  # the first in its mapping
 # Its letters first, which are found ten times as fast in one case as in both.
@@ -16015,9 +16097,31 @@ def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
         reason = "it is a word below or beside a label"
     elif _HEX_KEY.match(c.value) and _KNOWN_ANSWER.search(text, max(0, c.start - 400), c.end + 400):
         reason = "it is beside what it encrypts, in a test vector"
+    elif _is_among_hashes(text, c):
+        reason = "it is one of many hashes, most of them of something else"
+    elif _is_of_resource(text, c):
+        reason = "it is the id of a resource in a URL"
     elif _passes_to_name(text, c):
         reason = "it is a name in the same text, and `pass` is a verb"
     return judge_candidate(c, path, reason)
+
+
+def _is_among_hashes(text: bytes, c: Candidate) -> bool:
+    """Return whether the lines around a value in hex have as long ones under names of no secrets, too."""
+    if not _HEX_HASH.match(c.value):
+        return False
+    around = text[max(0, c.start - _REACH_OF_HASHES) : c.end + _REACH_OF_HASHES]
+    names = [name for name, value in _HASH_LINE.findall(around) if len(value) == len(c.value)]
+    others = sum(not kind_of_name(latin1(name)) for name in names)
+    return len(names) > 7 and (others > 3 or c.before[-1:] == "/")
+
+
+def _is_of_resource(text: bytes, c: Candidate) -> bool:
+    """Return whether the value of a "token" stands in the path of a URL, too, after a plural: checkouts/V."""
+    if c.language != "source" or c.kind != "token" or not _RESOURCE_ID.match(c.value):
+        return False
+    at = text.find(b"s/" + c.value.encode("latin-1"))
+    return bool(_COLLECTION.search(text, max(0, at - 40), at + 2)) if at > 0 else False
 
 
 def _is_apart(text: bytes, c: Candidate) -> bool:
@@ -16062,7 +16166,7 @@ _ENCODED_TEXT = lazily(rb"(?:[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstw
 _BASE64 = lazily(rb"(?:[A-Za-z0-9+/]{60,76}\r?\n[ \t]*)*[A-Za-z0-9+/_-]+={0,2}")  # also in lines
 _NO_TEXT = lazily(rb"[\0-\x08\x0e-\x1f]")
 _BASE64_BEFORE = lazily(rb"(?=(?:\D{0,59}\d){3})(?=(?:[^A-Z]{0,59}[A-Z]){3})[A-Za-z0-9+/]{60}")
-_AWS_SECRET = lazily(rb"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_(-])")
+_AWS_SECRET = lazily(rb"(?<![A-Za-z0-9+/=_.-])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_(-]|\.[a-z])")
 _HEX_OR_WORDS = lazily(rb"[0-9a-f]+|[0-9A-F]+|[A-Za-z/+]+")  # a hash, or words
 _BESIDE_ID = 200  # bytes between an AWS key id and its secret
 

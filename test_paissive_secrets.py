@@ -26436,23 +26436,25 @@ def test_a_setting_that_is_commented_out_has_its_default():
         assert reported("# DB_PASS" + f"WORD={value}", "a.env") == ["password"], value
 
 
-MADE_UP_KEYS = """
-+ a.py toke·n = "abc123"
-+ a.js api·Key: "sk_test_456"
+MADE_UP_SECRETS = """
 + a.java x.set·Secret("hook-2024")
-+ a.py STRIPE_KE·Y = "demo1234"
-- a.py toke·n = "abcdef"
-- a.py toke·n = "token1"
-- a.py toke·n = "0x4f12"
-- a.py toke·n = "123456"
-- a.py toke·n_type = "abc123"
-- a.py gateway_ke·y = "demo1234"
++ a.py client_secre·t = "abc123"
++ a.js clientSecre·t: "hook_2024"
++ a.js client·Secret: "hook-2024"
+- a.py client_secre·t = "abcdef"
+- a.py client_secre·t_type = "abc123"
+- a.py client_secre·t = "0x4f12"
+- a.py toke·n = "abc123"
+- a.js api·Key: "sk_test_456"
+- a.py STRIPE_KE·Y = "demo1234"
+- a.js toke·n: "access-token-1234"
+- a.py bot_toke·n = "xoxb-111-demo"
 - a.yml toke·n: abc123
 """
 
 
-def test_a_token_of_words_and_a_number_is_a_weak_password_if_source_sets_it():
-    for row in rows_of(MADE_UP_KEYS):
+def test_a_secret_of_words_and_a_number_is_a_weak_password_if_source_sets_it_and_a_token_is_none():
+    for row in rows_of(MADE_UP_SECRETS):
         mark, path, line = row.split(" ", 2)
         assert reported(line, path) == ["weak-password"] * (mark == "+"), row
 
@@ -26758,6 +26760,33 @@ def test_each_name_or_place_of_no_secret_applies_to_its_proof_and_not_to_its_cou
     assert row.reason not in {reason for _, reason in verdicts[1]}
 
 
+def test_a_key_whose_name_says_what_it_opens_is_a_finding_outside_settings_but_not_in_documents():
+    text = "{{'{name}': '629ff4e9b51798beec455ff3416ba54a37e5d847'}}\n"
+    assert reported(text.format(name="signingKey"), "a.js") == ["key"]
+    assert reported(text.format(name="gatewayKey"), "a.js") == []
+    assert reported(text.format(name="signingKey"), "a.rst") == []
+
+
+def test_a_hash_among_hashes_of_other_things_is_no_secret():
+    r = random.Random(7)
+    for size in (16, 32, 40, 64):
+        names = [f"title_{n}" for n in range(4)] + [f"new_pas·sword_{n}x" for n in range(3)] + ["pas·sword"]
+        lines = [f"    {name}: {r.randbytes(size // 2).hex()}\n" for name in names]
+        text = "".join(lines).replace("·", "")
+        spans = [*ps.find_spans(text.encode(), "texts.lock")]
+        assert {span.confidence for span in spans} <= {"", "low"}
+        assert "it is one of many hashes, most of them of something else" in {span.reason for span in spans}
+        assert reported(text.replace("title_", "api_token_"), "texts.lock")
+        assert reported("".join(lines[3:]).replace("·", ""), "texts.lock")  # there are too few
+
+
+def test_a_token_that_a_url_names_a_resource_by_is_its_id():
+    value = "bd5a8aa1ecd019dd3520ff791ee3a24c"
+    line = 'find(tok·en: "VALUE")\n'.replace("·", "").replace("VALUE", value)
+    for url, reports in (("/api/checkouts/", []), ("/api/checkout/", ["token"]), ("/s/", ["token"])):
+        assert reported(f'{line}get("https://x.local{url}{value}.json")\n', "a.rb") == reports, url
+
+
 def test_the_name_of_a_test_file_says_nothing_about_settings_or_the_form_of_a_provider():
     for path, text in (("application-test.yml", "secr" + f"et: {TOKEN}"), ("user_test.go", token())):
         assert [span.confidence for span in ps.find_spans(text.encode(), path)][0] == "high"
@@ -26995,6 +27024,8 @@ def test_labelled_lines_are_found_or_left_alone_as_their_labels_say(planted):
 # More values that each row of the table drops (-), or must not drop (+).
 MORE_PROOFS = r"""
 it is a placeholder
+    - username:password - client_id:client_secret - :pass - id:value - user:pass:word
+    + ada:pass7Qx + user:pass7Qx + id:values
     - REPLACED
     + REPLACEDk7Q9
     + hidden7Qx + k7Hidden
@@ -27042,6 +27073,8 @@ it is a mark for translators
     - crwdne780:0
     + crwdn7s12: + crwdns12 + k7crwdns12:0
 it is the name of an algorithm or an encoding
+    - x5t#S256 - x5t
+    + x5t#S256k7 + k7x5t
     - latin1 - LATIN-1 - utf8 - UTF-16LE - us-ascii - ISO-8859-15
     + latin17 + utf9 + iso-8859-k + ascii7Qx
     + nfka + tscrypt + ts256 + HS256z
@@ -27060,6 +27093,8 @@ it is the name of an algorithm or an encoding
     + ec dh_x
     + aes-2-6-
 it is a number or a date
+    - GHSA-8mxv-9xhp-86h4
+    + GHSA-8mxv-9xhp-86h4-k7Qx + ghsa-K7
     + 0z17 + 0x{a16} + 0x1z + 7z64 + #ggg + 2020-01-31_10:00 + 2020-01-31T10:00x01:00
     - 0x1 - 0x1u - 0x1L - 0xful - #fff - 2020-01-31 10:00 - 2020-01-31T10:00:00.123Z
     - 2020-01-31T10:00
@@ -27172,6 +27207,8 @@ it goes on elsewhere
     - k7${ - k7{{ - k7${{ - k7Qx9... - k7… - {A12}....{A12}
     + {A12}...{A12} + k7{ + {{k7 + ${{ k7
 it is put in later
+    - %.1f%% - %5.2f&b=c
+    + %.1fk7Q + k7%.1fQ
     - $AB} - &pw - ((ab_c.d)) - x ((ab))
     + (ab) + ((ab + ((a!b))
     + &pw kX9-vuQ2#mLw7
@@ -27266,6 +27303,8 @@ it is a URL or an ARN
     - s0://x
     + Kit+ssh://x + _3://x + s_://x + -arn:x9
 it is a sample from documentation
+    - 2YotnFZFEjr1zCsicMWpAA - tGzv3JOkF0XG5Qx2TlKWIA - dGhlIHNhbXBsZSBub25jZQ== - gX1fBat3bV
+    + k2YotnFZFEjr1zCsicMWpAA + tGzv3JOkF0XG5Qx2TlKWIAk + gX1fBat3bV7
     - JBSWY3DPEHPK3PXP - k7EXAMPLEKEY - EXAMPLE{A20}
     + kJBSWY3DPEHPK3PXP + EXAMPLEkey + 4eC39HqLyjWDarjtT1zdp7dd
 it is a file
@@ -27274,6 +27313,8 @@ it is a file
     - a.md - a.png - a.jpg - a.svg - a.pdf - a.py:12 - b/a.pem - a.py:0
     + k7/Q2x9v.Js3 + k7,a.py + .env + a.py:k7 + a.py: + /.b + a.ks + !.js
 it is a path
+    - #/components/schemas/Method
+    + k7#/Q2x9v + #k7/Q2x9v
     - Names[-1] - A.b-c[0].d - ./x7 - /Run/Db - /ab - /a_b-c - /run/a.b-c/d - /run #x - /run x7
     - /run/a - egress/[0]/x - ~/.config/app - /run/secrets/db - /run/db #x - unix:/run/db
     - /us-east-1/sts - ../x - /abcdefghijkl - /run/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0 - /run#x
@@ -27298,6 +27339,33 @@ it says that it is wrong, or that any would do
 # Why the name and the place of a value say that it is no secret, and near misses: the reason and a file, then
 # lines with {A8} and the like filled in.
 IN_CONTEXT = r"""
+=== a test expects it, a.py
+assertEqual(events[0].reset_toke·n, "nHuyWiB7yP5Zw52FIkcQ")
+assertThat(result).containsEntry("refresh_toke·n", "nHuyWiB7yP5Zw52FIkcQ")
+=== , a.py
+client.login(a.reset_toke·n, "nHuyWiB7yP5Zw52FIkcQ")
+settings["refresh_toke·n"] = "nHuyWiB7yP5Zw52FIkcQ"
+=== it is in a mocked reply, a.rb
+stub.to_return(body: {"toke·n" => "2a1ace52255252df566af0faaedfbfa7"})
+{"id" => 4, "note" => nil, "test" => false, "toke·n" => "2a1ace52255252df566af0faaedfbfa7", "total" => "0.00"}
+{"id": 4, "tags": [], "url": "a.local/4?ke·y=2a1ace52255252df566af0faaedfbfa7", "total": "0", "a": 1}
+=== , a.rb
+{"id" => 4, "host" => "b", "test" => false, "toke·n" => "2a1ace52255252df566af0faaedfbfa7", "total" => "0.00"}
+{"host" => "b", "note" => nil, "toke·n" => "2a1ace52255252df566af0faaedfbfa7"}
+=== , a.json
+{"id": 4, "note": null, "test": false, "toke·n": "2a1ace52255252df566af0faaedfbfa7", "total": "0.00"}
+=== it is the id of a key, a.env
+S3_ACCESS_KE·Y=Q3AM3UQ867SPQQA43P2F
+=== , a.env
+S3_SECRET_ACCESS_KE·Y=Q3AM3UQ867SPQQA43P2F
+S3_ACCESS_KE·Y=3f9a1c7be2d84065af19
+=== it is prose, a.yml
+description: the toke·n identified by 00T94e3cn9kSEO3c51s5.
+=== it is a number, a name or a word, a.php
+$builder->setPas·s(["model", "id"]);
+=== , a.php
+$builder->setPas·s(["k7model9x"]);
+$builder->setPas·s("qzxvwkj9");
 === , a.go
 f("random.pas·sword", "result77")
 === it is prose, a.yml
