@@ -6018,9 +6018,9 @@ class Opener:
         if newer:
             label = label_of_commit(self._files.path, newer)
             problem = f"{self._files.path} is back at an identity that was replaced in commit {label}"
-            hint = f"somebody put an older store back{self._commit_of(access)}; "
-            hint += (
-                f"ask whoever removed a member or ran rekey, and if it was meant: status --trust {newest[1]}"
+            hint = (
+                f"somebody put an older store back{self._commit_of(access)}; ask whoever removed a member "
+                f"or ran rekey, and if it was meant: status --trust {newest[1]}"
             )
             return Unsafe(problem, hint=hint)
         self._newest = newest
@@ -9439,7 +9439,7 @@ class SecretsManager:
             found = self._stored(store, name, stage)
         except NotFound:
             return default
-        return self._resolve(store, *found)
+        return self._resolve(store, found)
 
     def require_secret(self, name: str, *, backend: Backend = None, stage: str = "current") -> str:
         """Return the value of a secret, or raise NotFound.
@@ -9447,7 +9447,7 @@ class SecretsManager:
         All else is as in `get_secret`.
         """
         store = self.store(backend)
-        return self._resolve(store, *self._stored(store, name, stage))
+        return self._resolve(store, self._stored(store, name, stage))
 
     def _stored(self, store: Store, name: str, stage: str) -> tuple[str, str, bool]:
         """Return the name under which a stage of a secret is stored, and the result of `text_of` for that.
@@ -9456,18 +9456,19 @@ class SecretsManager:
         """
         stored = name if stage == "current" else store.stage_name(name, stage)
         try:
-            return stored, *self.text_of(store, stored)
+            text, is_followed = self.text_of(store, stored)
         except NotFound as error:
             if stage == "current" or type(error) is not NotFound:  # Deleted says how to undo it
                 raise
             raise NotFound(f"{show(name)} has no {stage} value", hint="a rotation makes one") from None
+        return stored, text, is_followed
 
-    def _resolve(self, store: Store, name: str, text: str, is_followed: bool) -> str:
-        """Return the value of a secret from the text that is stored under its name, and report it.
+    def _resolve(self, store: Store, found: tuple[str, str, bool]) -> str:
+        """Return the value of a secret from what `_stored` has found, and report it to the listeners.
 
-        The text is the value unless `is_followed` says that it has references to resolve; NotFound for one
-        that leads to no secret.
+        The text is the value, unless references in it are followed: NotFound for one that leads to no secret.
         """
+        name, text, is_followed = found
         if not is_followed:  # nearly always: no snapshot is needed
             report_secret(store, name, text, text)
             return text
@@ -9504,16 +9505,22 @@ class SecretsManager:
             return dotenv.text_for_other_store(name)
         except Moved as error:
             backend = error.backend
-        says = f"{absolute_path(dotenv.plaintext_file())} says that it is in the {backend} store"
         hint = missing.hint  # of one that was deleted: how to undo it
         if store is not self._stores.get(backend):  # it is not the store that the .env means
-            by = f"export {shell_word(name)}=secret://{backend}/{shell_word(name)}"
-            hint = f"use --backend {backend}; a command that needs both stores gets it by: {by}"
+            hint = (
+                f"use --backend {backend}; a command that needs both stores gets it by: "
+                f"export {shell_word(name)}=secret://{backend}/{shell_word(name)}"
+            )
         elif type(missing) is NotFound:
             hint = (
                 f"set {shell_word(name)} --backend {backend}, or name this store's .env in PAISSIVE_ENV_FILE"
             )
-        raise Moved(f"{missing.message}, though {says}", hint=hint, backend=backend)
+        raise Moved(
+            f"{missing.message}, though {absolute_path(dotenv.plaintext_file())} says "
+            f"that it is in the {backend} store",
+            hint=hint,
+            backend=backend,
+        )
 
     def renew(self) -> float:
         """Renew what it opened; return the seconds until the next time."""

@@ -8658,8 +8658,8 @@ def test_another_identity_than_the_recorded_one_is_refused_with_the_commit_that_
     said = refusal(as_ada.get, "DB")
     author = git(tmp_path, "log", "-1", "--format=%an").strip()
     problem = f"Unsafe: {files.folder} has the fingerprint {new}, not {old}; somebody replaced its identity"
-    ask = f"ask whoever removed a member or ran rekey, and if it was meant: status --trust {new}"
-    assert said == f"{problem} in commit {brought} by {author}; {ask}"
+    ask = f"; ask whoever removed a member or ran rekey, and if it was meant: status --trust {new}"
+    assert said == f"{problem} in commit {brought} by {author}{ask}"
     as_ada.trust(new)
     assert as_ada.get("DB") == "db-value"
 
