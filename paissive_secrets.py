@@ -11792,6 +11792,8 @@ class _EscapeSearch:
         elif last in _STYLES:
             return True
         if following[:1] in _STYLES:
+            if last + following[:1] in self._ahead:  # what looks like an escape may be the value's own
+                return True
             following = _decode(following)[:1]
             if following in _STYLES:
                 return True

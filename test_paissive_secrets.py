@@ -19758,6 +19758,7 @@ def test_mask_html_of_what_sql_and_shells_have_in_quotes_wherever_writes_end(val
         ("correct'<", "correct''\\u003c"),
         ("correct<h", "correct\\u0026\\u006ct;h"),  # a letter of &lt; is escaped, too
         ("correct<h", "correct%26lt%3Bh"),
+        ("correct<%41horse", "correct\\u003c%41horse"),  # the value itself has what looks like an escape
     ],
 )
 def test_mask_one_escape_beside_what_another_program_has_added(value, data):
