@@ -20132,16 +20132,26 @@ def cmd_set(args: Namespace) -> int:
 def _set_fields(args: Namespace, store: VaultStore) -> None:
     """Store a JSON object as the fields of a Vault secret: all of them or, with --patch, some.
 
-    Raise BadValue if it isn't an object, or has a field that no name can have.
+    Raise BadValue if it isn't an object, or has a field that no name can have; Conflict if this would remove
+    a field that is being rotated, or whose previous value has yet to be revoked.
     """
     name = store.name_of_fields(args.name)
     value = _value_to_set(args, store)
     fields = parse_json(value, "the value")
     check_settable(store, *(name + field for field in fields))
-    if args.patch:
-        store.update_fields(name, fields)
-    else:
-        store.set_unless_pending({name: value})
+    policies = Policies(store)
+    with ExitStack() as held:
+        for each in policies.names():
+            named = [field for field in fields if store.includes(name + field, each)]
+            is_removed = store.includes(name, each) and not named
+            if args.patch:
+                is_removed = any(fields[field] is None for field in named)
+            if is_removed:
+                held.enter_context(hold_settled(store, each, policies))
+        if args.patch:
+            store.update_fields(name, fields)
+        else:
+            store.set_unless_pending({name: value})
 
 
 def _value_to_set(args: Namespace, store: Store) -> str:

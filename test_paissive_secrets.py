@@ -5070,6 +5070,9 @@ def test_an_error_of_one_of_several_writes_keeps_its_class_and_what_it_says_besi
 # === Policies ===
 
 
+# --- Locks, stores and folders ---
+
+
 def test_a_rotation_that_waits_for_no_other_names_what_is_under_way(rotation):
     policies = ps.Policies(rotation._backend, rotation.path)
     with policies.rotation_lock("DB"):
@@ -5216,6 +5219,9 @@ def test_a_schedule_that_can_not_be_written_says_to_which_file(here, monkeypatch
     assert (refusal(rotation.schedule, "A_TOKEN", "1d"), rotation.scheduled()) == (said, [])
 
 
+# --- Deletions ---
+
+
 def test_a_deletion_for_this_process_alone_keeps_the_policy(here):
     Path(".env").write_text(f"A_TOKEN={OLD}\n")
     ps.SecretRotation("env").schedule("A_TOKEN", "1d")
@@ -5355,6 +5361,19 @@ def test_no_removal_from_vault_goes_around_a_revocation(removal, name, say, monk
     assert store.get_fields("app") == {"value": NEW, "value__PREVIOUS": OLD}
 
 
+@pytest.mark.parametrize("argv", [[], ["--patch"]])
+def test_no_field_of_vault_is_left_out_while_its_previous_value_is_to_be_revoked(argv, say, monkeypatch):
+    store = bao().store()
+    monkeypatch.setitem(ps.STORES, "vault", lambda: copy.deepcopy(store))
+    store.set_fields("app", {"a": NEW, "a__PREVIOUS": OLD, "b": OLD})
+    ps.SecretRotation(store).schedule("app#a", "1d", revoke="false")
+    write = ("set", "app", "--json", *argv, "--backend", "vault")
+    status, said = say(*write, stdin='{"b": "2", "a": null}' if argv else '{"b": "2"}')
+    assert (status, said.partition(";")[0]) == (2, "the previous value of 'app#a' has yet to be revoked")
+    assert say(*write, stdin='{"a": "third", "b": "2"}') == (0, "")
+    assert store.get_fields("app") == {"a": "third", "a__PREVIOUS": OLD, "b": "2"}
+
+
 def test_a_pending_value_is_not_lost_with_the_rest_of_its_vault_secret():
     store = bao().store()
     store.set_fields("app", {"a": OLD})
@@ -5368,6 +5387,9 @@ def test_a_pending_value_is_not_lost_with_the_rest_of_its_vault_secret():
         assert refusal(act).startswith("Conflict: a rotation of 'app#new' was left unfinished; ")
     store.destroy("app", 1)
     assert store.get_fields("app") == {"a": OLD, "new__PENDING": NEW}
+
+
+# --- Files ---
 
 
 def test_policies_of_a_sealed_store_merge_in_git(repository, monkeypatch):
