@@ -9603,30 +9603,32 @@ def hold_settled(store: Store, name: str, policies: Policies) -> Iterator[list[s
     revoked. The name may be that of such a stage, which has no policies, or `app/db#` in Vault, which has
     those of all fields.
     """
-    secret = _secret_of_stage(store, name, policies) or name
-    scheduled = [each for each in policies.names() if store.includes(secret, each)]
-    with policies.hold_rotations({secret, *scheduled}):
+    base = base_of_stage(store.stage_name(name, "current"))
+    locked = base or name
+    rotated = [each for each in policies.names() if store.includes(locked, each)]
+    with policies.hold_rotations({locked, *rotated}):
+        # Under the lock, since a rotation may have made the stage a moment ago.
+        secret = name
+        if base and _may_be_needed(store, name, base, policies):
+            secret = base
+        scheduled = [each for each in policies.names() if store.includes(secret, each)]
         for each in (*scheduled, secret):  # in this order, an error has the name that is scheduled
             policies.check_settled(each)
         yield scheduled if secret == name else []
 
 
-def _secret_of_stage(store: Store, name: str, policies: Policies) -> str:
-    """Return the secret whose rotation may need the stage of this name; "" for any other name.
+def _may_be_needed(store: Store, stage: str, secret: str, policies: Policies) -> bool:
+    """Return whether a rotation of the secret may need this stage, which is neither missing nor damaged.
 
-    It is also "" for a stage that is missing or damaged, of which no rotation can make any use.
+    Without the secret and a policy for it, the name is that of another secret.
     """
-    base = base_of_stage(store.stage_name(name, "current"))
-    if not base:
-        return ""
     try:
-        store.get(name)
+        store.get(stage)
     except (NotFound, WrongKey, Corrupt, BadValue):
-        return ""
+        return False
     with suppress(WrongKey, Corrupt, BadValue):  # what is damaged is there all the same
-        if not (store.get_all([base]) or policies.get(base)):
-            return ""  # a secret of its own
-    return base
+        return bool(store.get_all([secret]) or policies.get(secret))
+    return True
 
 
 def _delete_with_stages(store: Store, name: str) -> bool:
