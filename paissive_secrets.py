@@ -5256,6 +5256,8 @@ def checked_out_commit(folder: str, cache: FileCache) -> str:
         commit = cache.load(os.path.join(repository, "logs", "HEAD"), _last_in_log)
         if commit:
             return commit
+    if _has_no_commit(repository):
+        return ""
     try:
         return ask_git(folder, "rev-parse", "--revs-only", "HEAD")  # where it keeps no log
     except (Unavailable, Unsafe) as error:
@@ -5288,6 +5290,20 @@ def _repository_of(folder: str) -> str:
             text = os.fsdecode(read_file(path)).rstrip("\n").removeprefix("gitdir: ")
             return os.path.join(os.path.dirname(path), text)
     return path
+
+
+def _has_no_commit(repository: str) -> bool:
+    """Return whether a repository is certainly new: HEAD names a branch, and there are no branches yet.
+
+    `repository` is git's own folder (gitrepository-layout(5)). Where that isn't certain, return False.
+    """
+    try:
+        head = read_file(os.path.join(repository, "HEAD"))
+        branches = os.listdir(os.path.join(repository, "refs", "heads"))
+    except (OSError, ValueError, SecretsError):  # of a worktree, for instance, whose branches are elsewhere
+        return False
+    elsewhere = any(os.path.lexists(os.path.join(repository, name)) for name in ("packed-refs", "reftable"))
+    return head.startswith(b"ref: refs/heads/") and not branches and not elsewhere
 
 
 def _last_in_log(log: bytes) -> str:

@@ -8467,6 +8467,23 @@ def test_the_commit_of_a_store_is_that_of_the_repository_that_a_link_to_its_fold
     assert ps.checked_out_commit(str(link), ps.FileCache()) == head
 
 
+def test_git_is_not_started_to_say_that_a_new_repository_has_no_commit(repository, monkeypatch):
+    def refuse(folder, *args, **more):
+        pytest.fail(f"started git {args}")
+
+    monkeypatch.setattr(ps, "ask_git", refuse)
+    assert ps.checked_out_commit(str(repository), ps.FileCache()) == ""
+
+
+def test_a_branch_without_a_log_has_its_commit(repository):
+    (repository / "a").touch()
+    commit(repository)
+    head = git(repository, "rev-parse", "HEAD").strip()
+    git(repository, "pack-refs", "--all")
+    shutil.rmtree(repository / ".git/logs")
+    assert ps.checked_out_commit(str(repository), ps.FileCache()) == head
+
+
 def test_where_no_state_may_be_written_a_store_is_used_all_the_same(store_folder, tmp_path, monkeypatch):
     def refuse(path, *args, **more):
         if "closed" in str(path):
