@@ -3046,7 +3046,8 @@ _DOTENV_STYLES = (("'", ""), ('"', r'[\\"]'), ('"', r'[\\"$]'), ("`", ""))
 # many places.
 _QUIRKS = (
     ("", "#", "node phpdotenv ruby"),
-    ("", r"\\[\\\"'$]", "ruby godotenv"),
+    ("", r"\\.", "ruby"),
+    ("", r"\\[\\\"'$]", "godotenv"),
     ("", r"\$[\w{($]", "python-dotenv"),  # most others expand it
     ("", r"\A`", "node"),
     ("'", r"\\['\\]|\\\Z|\$\{", "python-dotenv"),
@@ -3716,7 +3717,7 @@ class EnvironmentStore(Store):
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
         if folder:
             with disk_errors(f"read {folder}"):
-                credentials = os.listdir(folder)
+                credentials = [file.name for file in os.scandir(folder) if file.is_file()]
             found.update(name for name in credentials if name[0] != "." and not is_store_setting(name))
         for variable, value in environment_now().items():
             base = variable.removesuffix("_FILE")
@@ -20527,11 +20528,11 @@ def cmd_import(args: Namespace) -> int:
     backend = _backend_name(args)
     if moved := take_out_secrets(path, data, found, store, backend):
         _say(f"moved {plural(moved, 'secret')} of {path} to the {backend} store")
-    _report_import(args, found, store)
+    _report_import(args, found, store, bool(moved))
     return 0
 
 
-def _report_import(args: Namespace, found: Import, store: Store) -> None:
+def _report_import(args: Namespace, found: Import, store: Store, has_moved: bool) -> None:
     """Say which names an import left, and why, what still holds plaintext, and what to do next."""
     path = args.file
     if not found.is_rewritten and os.path.isfile(path) and found.secrets:
@@ -20540,13 +20541,13 @@ def _report_import(args: Namespace, found: Import, store: Store) -> None:
     for reason in sorted(set(reasons.values())):
         names = sorted(name for name in reasons if reasons[name] == reason)
         _say(f"left: {', '.join(map(show, names))} ({reason})")
-    if found.settings and not (found.is_rewritten and found.secrets):
+    if found.settings and not has_moved:
         _say(f"note: {plural(len(found.settings), 'setting')} left out; --all imports settings, too")
-    if not found.secrets:
+    if not (found.secrets or has_moved):
         _say(f"note: {_name_of_input(path)} holds no secrets to move")
     if found.is_rewritten:
         _warn_of_secrets_left(path, found)
-        _report_next_steps(args, found, store)
+        _report_next_steps(args, found, store, has_moved)
 
 
 def _warn_of_secrets_left(path: str, found: Import) -> None:
@@ -20569,7 +20570,7 @@ def _warn_of_secrets_left(path: str, found: Import) -> None:
         _say(f"note: {other} has other values for {shown}: {hint}")
 
 
-def _report_next_steps(args: Namespace, found: Import, store: Store) -> None:
+def _report_next_steps(args: Namespace, found: Import, store: Store, has_moved: bool) -> None:
     """Say how to move by hand the secrets that were left, and how a program gets those that were moved."""
     backend = _backend_name(args)
     for name, reason in found.left.items():
@@ -20578,7 +20579,7 @@ def _report_next_steps(args: Namespace, found: Import, store: Store) -> None:
             if _is_stored(name, store):
                 step = f"the store has {show(name)}, so"
             _say(f"by hand: {step} replace its line by: # {name}: in the {backend} store")
-    if not found.secrets or found.replacement is not Replacement.COMMENT:
+    if not has_moved or found.replacement is not Replacement.COMMENT:
         return
     advice = f'next: run --backend {backend} -- CMD or, in the program, load_env(backend="{backend}")'
     # Both need these variables to find the file and its store.
