@@ -10889,7 +10889,7 @@ def _in_yaml(text: str) -> _Stretches:
         if part.kind == "block":
             write = _write_in_block(content, part.indent)
         elif part.kind == "double" and "\n" not in content and f"\\{_MARK}" not in content:
-            write = _escape_json
+            write = _in_quotes(content, _escape_json)
         yield part.start, part.end, write
 
 

@@ -18831,7 +18831,7 @@ PLACES = [
     ("yaml", '{"a":@}', lambda text: read_yaml(text)["a"]),
     ("yaml", "a:\n  - name: @\n    value: y\n", lambda text: read_yaml(text)["a"][0]["name"]),
     ("yaml", "@: 1", lambda text: next(iter(read_yaml(text)))),
-    ("yaml", 'a: say "\\o/" @\n', lambda text: read_yaml(text)["a"][len('say "\\o/" ') :]),
+    ("yaml", "a: it's \\o/ @\n", lambda text: read_yaml(text)["a"][len("it's \\o/ ") :]),
     ("yaml", "a: http://u:@!h/p\n", lambda text: read_yaml(text)["a"][9:-4]),
     ("yaml", "a: text\n  that goes on\nb: @\n", lambda text: read_yaml(text)["b"]),
     ("yaml", "a:\n    @\n\n'b': 1", lambda text: read_yaml(text)["a"]),
@@ -19167,9 +19167,11 @@ def test_in_a_file_of_an_unknown_format_no_value_is_written_that_could_end_a_tex
 
 
 def test_in_quotes_within_quotes_only_plain_values_are_written():
-    for escape, template in (("json", '"{\\"a\\": \\"@\\"}"'), ("shell", 'curl -d "{\\"a\\": \\"@\\"}"')):
+    inner = '"{\\"a\\": \\"@\\"}"'
+    for escape, template in (("json", inner), ("shell", f"curl -d {inner}"), ("yaml", f"a: {inner}")):
         assert filled(template, escape, "p@ss") == template.replace("@", "p@ss")
         assert "in quotes within quotes; " in refusal(filled, template, escape, 'a", "admin": "')
+    assert "in quotes within quotes; " in refusal(filled, 'a: curl -d "@"', "yaml", 'a" "b')
 
 
 def test_an_escaped_reference_stays_and_values_are_not_searched_for_references():
