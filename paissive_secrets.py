@@ -2820,7 +2820,7 @@ class Policies:
         Raise BadValue for one of another version or that isn't a JSON object, and for such a file.
         """
         if self._sealed is None:
-            return self._own_policies().get(self._spelling_of(name), {})
+            return self._own_policies().get(self.spelling_of(name), {})
         try:
             first_line, _, text = self._sealed.get(name).partition("\n")
         except NotFound:
@@ -2871,7 +2871,7 @@ class Policies:
                 hint = f"use: rotate drop {shell_word(name)}, or with --force if it can't be revoked"
                 raise Conflict(f"the previous value of {show(name)} has yet to be revoked", hint=hint)
 
-    def _spelling_of(self, name: str) -> str:
+    def spelling_of(self, name: str) -> str:
         """Return the name under which a policy of this secret is stored; `name` if there is none.
 
         In a .env, for instance, db/password and DB_PASSWORD are one secret, which has one policy.
@@ -2888,7 +2888,8 @@ class Policies:
         """
         import hashlib
 
-        name = self._spelling_of(name)
+        name = self.spelling_of(name)
+        self._read = None  # another process may change the policies until the lock is held
         # A name may contain '/', and be as long as a file name can be.
         path = os.path.join(self._folder(), f".rotation-{hashlib.sha256(name.encode()).hexdigest()}")
         return FileLock(path, wait=False, what=f"a rotation of {show(name)}")
@@ -2899,14 +2900,13 @@ class Policies:
 
         Where this user can't make a lock, go on without one.
         """
-        names = {self._spelling_of(name) for name in names}  # one lock for each secret
+        names = {self.spelling_of(name) for name in names}  # one lock for each secret
         if not os.path.isdir(os.path.dirname(os.path.realpath(self.path))):
             names = set()  # a lock would make the folder; while it is missing, nothing is rotated
         with ExitStack() as locks:
             for name in names:
                 with suppress(Denied, Unavailable):
                     locks.enter_context(self.rotation_lock(name))
-            self._read = None  # another process may have changed the policies until now
             yield
 
     def command_folder(self) -> str:
@@ -2960,7 +2960,7 @@ class Policies:
             return
         stores = self._load()
         policies = stores[self._location] = self._own_policies()
-        key = self._spelling_of(name)
+        key = self.spelling_of(name)
         policies.pop(key, None)
         if policy:
             policies[key] = policy
@@ -11987,7 +11987,8 @@ class SecretRotation:
         """Choose the store and the file; nothing is read yet."""
         self._manager, self._backend = manager_and_backend(backend)
         self._policy_file = policy_file
-        # Steps that are functions, by secret and kind of step; a policy holds only their names.
+        # Steps that are functions, by secret, as its policy spells it, and kind of step; a policy holds only
+        # their names.
         self._functions: dict[str, dict[str, Callable[..., Any]]] = {}
 
     def schedule(
@@ -12041,7 +12042,9 @@ class SecretRotation:
                     policies.check_settled(name)
                 policies.store.check_not_pending(name)
                 policies.change(name, policy)
-        self._functions[name] = {kind: step for kind, step in steps.items() if callable(step)}
+        self._functions[policies.spelling_of(name)] = {
+            kind: step for kind, step in steps.items() if callable(step)
+        }
         for kind in steps:
             _warn_of_missing_program(f"{kind} of {show(name)}", policy[kind], policies.command_folder())
 
@@ -12056,6 +12059,7 @@ class SecretRotation:
         to be revoked.
         """
         policies = self._policies()
+        name = policies.spelling_of(name)
         if name not in policies.names():
             return False
         with policies.rotation_lock(name):
@@ -12213,7 +12217,8 @@ class SecretRotation:
         """Lock the rotations of a name, and yield one; Conflict if another process has it, or its command."""
         policies = self._policies()
         with policies.rotation_lock(check_name(name)) as lock:
-            yield _Rotation(name, policies, self._functions.get(name, {}), lock)
+            functions = self._functions.get(policies.spelling_of(name), {})
+            yield _Rotation(name, policies, functions, lock)
 
     def _policies(self) -> Policies:
         """Return the policies as they are now, of the view whose writes outlive the process."""
@@ -12223,10 +12228,13 @@ class SecretRotation:
 class _Rotation:
     """A rotation of one secret while its lock is held, by the policy as it was at the start."""
 
-    def __init__(self, name: str, policies: Policies, functions: Mapping[str, Any], lock: FileLock) -> None:
+    def __init__(
+        self, name: str, policies: Policies, functions: Mapping[str, Callable[..., Any]], lock: FileLock
+    ) -> None:
         """Read the policy, {} if there is none; raise what `Policies.get` raises.
 
-        Raise Unsafe unless the user has confirmed the store, since a policy names commands.
+        `functions` are those of its steps that are functions, by the kind of step. Raise Unsafe unless the
+        user has confirmed the store, since a policy names commands.
         """
         policies.store.check_known()
         self._name = name

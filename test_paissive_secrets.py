@@ -5258,6 +5258,14 @@ def test_a_secret_is_deleted_with_its_policy_also_by_another_spelling_of_its_nam
     assert (say("delete", "db-password"), ps.SecretRotation("env").scheduled()) == ((0, ""), [])
 
 
+def test_a_policy_and_its_functions_are_found_by_another_spelling_of_the_secrets_name(here):
+    Path(".env").write_text(f"DB_PASSWORD={OLD}\n")
+    rotation, applied = ps.SecretRotation("env"), []
+    rotation.schedule("db/password", "1d", apply=applied.append)
+    rotation.rotate("DB_PASSWORD", NEW)
+    assert (applied, rotation.unschedule("db-password"), rotation.scheduled()) == ([NEW], True, [])
+
+
 FOREIGN_POLICIES = {"[]": 0o600, "{}": 0o600, '{"version": 2, "stores": {}}': 0o602}
 
 
@@ -20559,6 +20567,20 @@ def test_what_is_due_is_rotated_and_then_due_an_interval_later(rotation, clock):
     assert rotation.due() == ["API_TOKEN", "DB_PASSWORD"]
     assert rotation.unschedule("API_TOKEN") and not rotation.unschedule("API_TOKEN")
     assert rotation.rotate_due() == ["DB_PASSWORD"]
+
+
+def test_a_secret_that_another_process_has_just_rotated_is_not_rotated_again(rotation, clock, monkeypatch):
+    rotation.schedule("DB_PASSWORD", "1d")
+    clock[0] += 86400
+    enter = ps.FileLock.__enter__
+
+    def enter_late(lock):
+        monkeypatch.setattr(ps.FileLock, "__enter__", enter)
+        rotation.rotate("DB_PASSWORD", NEW)
+        return enter(lock)
+
+    monkeypatch.setattr(ps.FileLock, "__enter__", enter_late)
+    assert (rotation.rotate_due(), rotation._backend.get("DB_PASSWORD")) == ([], NEW)
 
 
 def test_the_same_schedule_once_more_puts_no_rotation_off(files, clock):
