@@ -3395,7 +3395,8 @@ class _Piece:
 
     def goes_on(self) -> bool:
         """Return whether bash takes the next line for a part of this value, because of a backslash."""
-        return not self.quote and bool(re.search(r"(?<!\\)(?:\\\\)*\\\Z", self.raw))
+        ends_line = self.tail[:1] in ("", "\r", "\n")  # or else a backslash at the end escapes a blank
+        return not self.quote and ends_line and bool(re.search(r"(?<!\\)(?:\\\\)*\\\Z", self.raw))
 
     def referenced_variables(self) -> set[str]:
         """Return the names in each ${NAME} of the value; none in single quotes."""

@@ -5998,6 +5998,12 @@ def test_dotenv_names_the_line_that_keeps_bash_from_reading_what_is_written(tmp_
     assert ps.Dotenv(text).with_values({"A": "2"}) == text.replace("A=1", "A=2")
 
 
+@pytest.mark.parametrize("line", ["X=C:\\x\\ # a folder", "X=C:\\x\\ "])
+def test_dotenv_writes_behind_a_backslash_that_ends_no_line(line, tmp_path):
+    (tmp_path / "env").write_text(ps.Dotenv(f"{line}\n").with_values({"B": "x"}))
+    assert read_by_bash(tmp_path / "env", ["B"]) == {"B": "x"}
+
+
 @pytest.mark.parametrize("line", STRANGE_TO_BASH)
 def test_dotenv_writes_behind_a_value_that_only_bash_refuses(line, tmp_path):
     (tmp_path / "env").write_text(ps.Dotenv(f"{line}\n").with_values({"B": "x"}))
