@@ -4272,6 +4272,8 @@ def run_command(
             start_new_session=session,
         )
     except OSError as error:
+        if feed:
+            feed.close()
         raise Unavailable(f"{argv[0]}: {error.strerror}") from None
     finally:
         if stdin != DEVNULL:
@@ -4283,9 +4285,7 @@ def run_command(
     problem = _wait(child, output, rest, timeout, lock, session)
     if problem:
         errors.wait(_ERRORS_SECONDS)
-        cause = ""
-        if explain:
-            cause = explain(bytes(output.data), bytes(errors.data))
+        cause = explain(bytes(output.data), bytes(errors.data)) if explain else ""
         if cause:
             problem = f"{problem}: {cause}"
         raise Unavailable(problem)
@@ -4293,7 +4293,7 @@ def run_command(
 
 
 def _open_input(data: bytes) -> tuple[int, IO[bytes] | None, bytes]:
-    """Return what a command gets as stdin and, if that is a pipe, its other end and the rest of the data.
+    """Return what a command gets as stdin and, if that is a pipe, its other end and the rest to write there.
 
     The command gets all but the rest even if this process is killed before it has written that: the beginning
     of a new password must not pass for all of it. On Linux, there is no rest; elsewhere, it is what the pipe
