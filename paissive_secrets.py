@@ -12652,7 +12652,7 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
         for value in chain.from_iterable(secrets.values()):
             listener(value)
     for variable, text in environment.items():
-        if override or variable not in os.environ:
+        if variable not in os.environ or (override and os.environ[variable] != text):
             set_for_program(variable, text)
 
 

@@ -13601,6 +13601,13 @@ def test_load_env_does_not_change_which_ca_vault_is_trusted_by(here, stub, monke
     assert server.store(**speak_tls(server), max_retries=0).get("a") == "v"
 
 
+def test_a_proxy_that_load_env_leaves_as_it_is_can_be_changed_by_the_program(here, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://ours.test:1")
+    ps.load_env(override=True)
+    monkeypatch.setenv("http_proxy", "http://next.test:1")
+    assert ps.VaultStore(addr="http://vault.invalid")._session.transport.proxy == "http://next.test:1"
+
+
 def test_a_client_of_a_cgi_script_chooses_no_proxy(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.test:1")
     monkeypatch.setenv("REQUEST_METHOD", "GET")
