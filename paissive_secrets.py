@@ -2559,7 +2559,8 @@ class Store:
     def last_set(self, name: str) -> str:
         """Return when a secret was set: "2026-11-28T13:30:00", UTC, or "".
 
-        BadValue if the store doesn't keep it.
+        Setting the same value again may not count. BadValue if the store
+        doesn't keep it.
         """
         raise BadValue("this store doesn't keep when a secret was set", hint="encrypted files and KV 2 do")
 
@@ -6337,9 +6338,11 @@ class FileStore(Store):
         return found
 
     def last_set(self, name: str) -> str:
-        """Return when the value was set, in UTC; raise what `get` raises.
+        """Return since when, in UTC, the secret has had its value.
 
-        "" if the entry, of another program, doesn't say.
+        Setting the same value again changes nothing: whoever knew it still
+        does. "" if the entry, of another program, doesn't say. Raise what
+        `get` raises.
         """
         return self._load(name).get("updated", "").rstrip("Z")
 
