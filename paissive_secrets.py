@@ -636,6 +636,7 @@ Alibaba key id  LTAI  {A16,20}
 Mailgun key  key-  {h32}
 Twilio key  SK  {h32}
 NTLM response  TlRMTVNTUAADAAAA  {B40,2000}={0,2}
+PKCS 12 store  MI(I|J|K|L)  {B2}[AQgw]IBAzCC{B30,9000}={0,2}  MII{B2}QIBAzCC{B30}
 Azure SAS  sig=  {A20,60}(?:%2[BbFf]{A0,60}){0,9}%3[Dd]
 DeepSeek key  sk-  {h32}
 API key with sk-  sk-  {A48}
@@ -720,7 +721,12 @@ registry auth
 UUID key
 password
 secret
+    /settings.php|/settings.local.php  hash_salt(?:['"]\])? ?= ?['"]([\w-]{20,200})['"]
+        $drupal_hash_salt = '{W43}';
 token
+    /sonar-project.properties  (?m)^sonar\.login ?[=:] ?([0-9a-f]{40})(?!\w)  sonar.login={h40}
+    sonar-scanner  sonar-scanner(?:\.bat)?{options}-D ?["']?sonar\.login=["']?([0-9a-f]{40})(?!\w)
+        sonar-scanner -Dsonar.sources=. -Dsonar.login={h40}
 key
 credential
 Basic auth
@@ -783,6 +789,7 @@ pgpass password
 Erlang cookie
     erlang_cookie|erlangcookie|release_cookie  (?i:{name})["']?\s?[=:]\s?["']?
         ((?=[^\s"']{0,60}\d)[^\s"'$<{}(),;]{12,255}|[A-Z]{20}(?!\w))  {name}={U20}
+    set cookie: :  (?i:{name})["']((?=[^\s"']{0,60}\d)[^\s"']{12,255})["']  {name}"k3!{U20}"
     -setcookie  -setcookie ["']?((?=[^\s"']{0,60}\d)[^\s"'$<{}(),;]{12,255}|[A-Z]{20}(?!\w))
         erl -setcookie {U20}
     /.erlang.cookie  \A(\S{8,255})\s*\Z  {U20}
@@ -1343,11 +1350,13 @@ years
 """
 # Last words of a setting, or of a secret that is for one: TOKEN_STORE=redis, API_TOKEN_BACKEND=x7Fq….
 _ABOUT_OR_OF = r"backend|cache|storage|store"
+_ENCODING = r"(?i)_?base_?64_?url\Z"  # no address: RFC 4648, 5
 # Words that make it another thing: a row for each, to which more words are added.
 _NO_SECRET_PHRASE = "|".join(
     (
         # what isn't there, or only looks like it
-        r"\b(?:no|not|non(?! root)|fake|dummy|disabled|existing|invalid|wrong)\b|\bnopass",
+        r"\b(?:no|not|fake|dummy|disabled|existing|invalid|wrong)\b|\bnopass|\bnon (?:empty|exist\w*|match\w*"
+        r"|null|valid|work\w*)\b|\bnon\b(?! \w+ (?:key|pass\w*|secret|token)\Z)",
         # tokens of a page's forms, which each visitor gets
         r"\b(?:[cx]srf\w*|atl)\b(?!.{0,255}\b(?:secret|key)\b)",
         # functions and pages
@@ -1609,7 +1618,7 @@ def is_about_secret(name: str) -> bool:
 
     Whether it has such a word isn't looked at. Digits at the end of a name don't count.
     """
-    words = words_of(name.rstrip("0123456789"))
+    words = words_of(re.sub(_ENCODING, "", name.rstrip("0123456789")))
     if re.search(_NO_SECRET_PHRASE, " ".join(words)):
         return True
     if words[-2:] == ["secret", "id"]:  # of Vault's AppRole: it is a password
@@ -13908,6 +13917,9 @@ _READ = lazily(  # what follows the first letter of a call that reads: [g]etToke
     |etrieve|reateKey
     """
 )
+_TYPES = lazily(  # what ends the name of a field that is typed into: passwordField.fill(
+    rb"(?:El(?:ement)?|Field|Input|Locator|(?:Text)?Box|_(?:field|input))?\.(?:fill|send_?[kK]eys|setValue|type)\Z"
+)
 _SETTING = lazily(rb"(?i)\b(?:set(?:env|x)?|env) (?:-\w+ )?\Z")  # of a shell or a Dockerfile
 _CALL = lazily(
     rb"""(?x)
@@ -14292,6 +14304,9 @@ def _candidate_at(
     if (not quote and _is_prose(name.text, bare.lower(), before, value, ending)) or _NULL.match(value):
         return None
     separator = (match["separator"] or bare or b"").strip()
+    if separator == b"(" and _TYPES.search(name.text):
+        name = name._replace(text=_TYPES.sub(b"", name.text))
+        separator = b"="
     if separator == b"," and name.text[:1] == b"-":  # they are in a list
         if not _is_argument(name.text, value, before):
             return None
@@ -14640,7 +14655,7 @@ source literal c h cc cpp cxx hpp hh hxx ino vb rs m mm rb rake php phtml pl pm 
     less sql psql pas zig sol proto bicep bas asm s as hx ml lisp el vim
 config line conf config ini cfg properties env cnf ldif
 config scalar yml yaml
-config word toml tf hcl tfvars
+config word toml tf hcl tfvars mobileconfig redis
 json word json ipynb har cast jsonl ndjson json5 webmanifest
 docs word md mdx rst txt adoc markdown org tex csv readme changelog changes install contributing
 log word log tokens
@@ -14733,7 +14748,8 @@ _CALLED_WITH = lazily(  # what is before the first of two arguments, a name and 
 )
 _COMPARES = lazily(r"(?i)\.(?:is_?equal\w*|equals?\w*|eql\??|compareTo\w*)\Z")  # a method
 _LINE_OF_ITS_OWN = lazily(
-    r"[\s{<,\"'#%-]*(?:export |set |ENV |Environment=|(?:\w+ )?(?:name|key|type)[\"']?\s?[:=]\s?[\"']?)?\Z"
+    r"[\s{<,\"'#%-]*"
+    r"(?:export |set |ENV |Environment=|(?:\w+ )?(?:name|key|type)[\"']?\s?[:=]\s?[\"']?|key>)?\Z"
 )
 _SETTINGS = ("config", "json", "none", "shell", "markup")  # languages of files that set values
 _LONG_PART = lazily(r"[A-Za-z0-9_-]{16,}")
@@ -15105,7 +15121,7 @@ it is a package and its version
     + k7Q1.2
 it is a type, a state or a rule for a field
     \A(?i:string|number|bool(?:ean)?|int(?:eger)?|function|[01]|text|digest|[A-Z]\w*Type|flags?|options?|optional|(?:var)?char\(\d+\).*
-    |nullable|required\w*|sometimes|bail|confirmed|hashed\w*|encrypted|(?:min|max|size):\d+|(?:mis|no)?match)(?!\w|-\S*\d)
+    |nullable|required\w*|sometimes|bail|confirmed|hashed\w*|encrypted|(?:min|max|size):\d+|(?:mis|no)?match)(?!\w|[-@$%&*]\S*\d)
     |\A[a-z_]+(?:\|[a-z_]+(?::\w+)?)+\Z
     - String!
     + stringK7
@@ -15378,9 +15394,11 @@ def _reason_against_value(value: str, reasons: tuple[str, ...] = ()) -> str:
             and row.regex.search(texts[row.where])
         ):
             return row.reason
-    plain = latin1(decode64(value.rpartition(" ")[2].encode("latin-1"))).strip()
-    if not reasons and len(plain) > 5 and re.fullmatch("[ -9;-~]+", plain):
-        return _reason_against_value(plain)
+    encoded = value.rpartition(" ")[2]
+    if not reasons and re.fullmatch("[A-Za-z0-9+/_-]{8,}={0,2}", encoded):
+        plain = latin1(decode64(encoded.encode())).strip()
+        if len(plain) > 5 and re.fullmatch("[ -9;-~]+", plain):
+            return _reason_against_value(plain)
     return ""
 
 
@@ -15430,7 +15448,8 @@ _MEMBERS = lazily(r"[*@?]?[A-Za-z_]\w*(?:(?:\??\.|::|#)[A-Za-z_]\w*)*(?:\$\d)?\Z
 def is_weak_password(c: Candidate) -> bool:
     """Return whether a candidate sets a password to words that anybody would try, or to a variation on them.
 
-    The secret of an application counts, too, if it is in the environment, or a literal of words and digits.
+    The secret of an application counts, too, if it is in the environment, a literal of words and digits, or a
+    phrase.
     """
     words = words_of(c.name.rstrip("0123456789"))
     is_pass = bool(words) and kind_of_name(words[-1]) == "pass"
@@ -15439,6 +15458,8 @@ def is_weak_password(c: Candidate) -> bool:
     is_literal = c.language == "source" and c.name[0] != "-"
     if not _sets_value(c) or (is_literal and _names_a_field(c)):
         return False
+    if _is_chosen_secret(c):
+        return True
     # In source, the secret or the key of an application: abc123, admin#1.
     if is_literal and _opens_something(c):
         is_numbered = _NUMBERED_KEY.match(c.value) and not looks_random(c.value)
@@ -15458,6 +15479,39 @@ def is_weak_password(c: Candidate) -> bool:
     if not is_pass or not _CHOSEN.match(c.value.lower()):
         return False
     return _is_likely(_score(c, chosen=True)) and not _is_likely(_score(c))
+
+
+_OWN_SECRET = lazily(  # the name of one that whoever runs an application chooses, and no provider issues
+    r"""(?x)
+    (?:\b(?:app(?:lication)?|\w*auth|client|cookie|cron|csrf|enc\w*|flask|hmac|jwt|master|session|state|token
+       |sign(?:ing)?(?=\ key)) \ (?:\w+\ )?  # what it is for, maybe with a word behind it,
+    |\A(?:\w+\ )?secret\ )  # or "secret" before "key";
+    (?:secret|key)(?:\ key|\ base)?(?:\ [a-z]{3})?\Z  # and maybe a cipher's mode: DB_ENC_KEY_GCM
+    """
+)
+_THREE_WORDS = lazily(r"(?=.{10})[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+){2,}[!.]?\Z")
+_COUNTS_UP = lazily(r"(?:0?123456789(?:0|abcdef)?){1,7}[0-9a-f]{0,9}\Z")
+_PART_OF_PHRASE = lazily(r"(?!(?:key|secret|some|test|the|value|your)\Z)\w*[a-z]{3}")
+
+
+def _is_chosen_secret(c: Candidate) -> bool:
+    """Return whether the value is a phrase that somebody chose for a secret of their own application.
+
+    It has three words or more, two of which aren't in the name: a_very_long_secret, but not my-jwt-secret. In
+    settings, digits that count up are chosen, too.
+    """
+    name = words_of(c.name.rpartition(".")[2].rstrip("0123456789"))
+    if not _OWN_SECRET.search(" ".join(name)):
+        return False
+    if _is_in_settings(c) and len(c.value) > 15 and _COUNTS_UP.match(c.value):
+        return True
+    if not _THREE_WORDS.match(c.value) or c.value.isupper() or looks_random(c.value):
+        return False
+    words = re.split("[-_]", c.value.lower().rstrip("!."))
+    # The name of a secret that is elsewhere ends with another kind: shop-db-password, shop-tls.
+    if words[-1] in ("credentials", "id", "name", "password", "tls", "token"):
+        return False
+    return sum(word not in name and bool(_PART_OF_PHRASE.match(word)) for word in set(words)) > 1
 
 
 _TELLTALE_WORD = lazily(r"(?:[a-z]{2,6}(?:pass(?:wd|word)?|pwd)|[a-z]{0,6}secret)\Z")  # testpass
@@ -15516,7 +15570,7 @@ def _sets_value(c: Candidate) -> bool:
         more = r"[\W\d_]" if c.quote else r"\d"  # than a word
         sets = c.separator == "=" or (c.quote != "`" and bool(re.search(more, c.value)))
     own_line = sets and c.separator in ("=", ":", ">", ":-") and _LINE_OF_ITS_OWN.match(c.before)
-    return bool(own_line) and _ends_telltale(c.name)
+    return bool(own_line) and (_ends_telltale(c.name) or bool(_OWN_SECRET.search(" ".join(words_of(c.name)))))
 
 
 def _sets_literal(c: Candidate) -> bool:
@@ -15533,7 +15587,9 @@ def _sets_literal(c: Candidate) -> bool:
 # a reason, add a predicate, and a row to the table at the end.
 
 _WITH_UUID = lazily(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
-_CONFIRMING = lazily(r"(?i)(?:confirm(?:ation)?|repeat|again|verify|_wo)?\d*\Z")  # what may end a name
+_CONFIRMING = lazily(  # what may end a name
+    r"(?i)(?:confirm(?:ation)?|repeat|again|verify|_wo|_?base_?64_?url|_?base_?(?=64))?\d*\Z"
+)
 _VARIANTS = (  # what may follow "password" in the name of a password
     *("dev", "development", "test", "testing", "stage", "staging", "prod", "production", "local", "live"),
     *("old", "new", "default", "value"),
@@ -15554,7 +15610,7 @@ _IN_SENTENCE = lazily(r"[a-z)]\W{1,3}\n[A-Za-z`']+ [a-z`'(]{2}")  # words before
 _NAMED_BY = lazily(r"(?i)\b(?:the|an?) (?:\w+ ){1,3}identified \Z")
 _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|encrypted|to|define|def|\w*header)[ (]"
-    r"|(?:login|(?:role|user) \S+) )|:)\Z"
+    r"|(?:login|(?:role|user) \S+) |h?m?set [\w.-]{1,60}[/:][^\s\"']{0,120}[ /:])|:)\Z"
 )  # and a name follows
 _IDENTIFIER = lazily(r"[A-Za-z_$][\w$.-]*\Z")
 _KEY_ID = lazily(r"(?=\w*[0-9])(?=\w*[G-Z])[A-Z0-9]{16,24}\Z")
@@ -16107,13 +16163,18 @@ def find_spans(
 def _whole_file(text: bytes, path: str) -> Iterator[Span]:
     """Yield all that a file holds if that is one value, and the file's name one of a secret: db_password.txt.
 
-    Source, such as pw.py, holds code.
+    If the value looks random, its folder may have that name instead. Source, such as pw.py, holds code.
     """
     value = text.strip()
     if not 8 <= len(value) <= MAX_VALUE or len(value.split()) > 1 or value[:1] == b"{":
         return
-    name = os.path.basename(path).removesuffix(".txt")
+    folder, name = os.path.split(path)
+    name = name.removesuffix(".txt")
     kind = kind_of_name(name)
+    if not kind and looks_random(latin1(value)):  # secrets/shop, or a key of WireGuard in private/10.0.0.1
+        name = os.path.basename(folder)
+        is_key = name in ("private", "preshared") and len(value) == 44
+        kind = "key" if is_key else kind_of_name(name)
     if kind and language_of(path).kind != "source":
         start = text.find(value)
         candidate = Candidate(start, start + len(value), kind, name, "=", "", latin1(value), "config")
@@ -16449,7 +16510,7 @@ _ITEM = lazily(  # of a row, with what follows it: a plain string, or anything e
 _ROW_END = lazily(rb"\)(?=\s{0,40},\s{0,40}\()|;\s{0,9}\n")  # or the end of all rows
 _MAX_IN_ROW = 1 << 13  # bytes of a value, or to the end of a row that can't be read
 _WEB_KEY_MEMBER = lazily(  # a private one: RFC 7518, 6.2.2, 6.3.2 and 6.4
-    rb"""(?<![\w-])(?:k|d[pq]?|p|qi?)\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["']([\w-]{16,})"""
+    rb"""(?<![\w-])(?:k|d[pq]?|p|qi?)\\{0,3}["']?\s{0,9}(?::|=>)\s{0,9}\\{0,3}["']([\w-]{16,})"""
 )
 _RSA_NUMBER = lazily(  # of a private key: "D":"…" or <D>…</D>
     rb"""(?<!\w)(?:D|DP|DQ|InverseQ|P|Q)(?:\\{0,3}["']\s{0,9}:\s{0,9}\\{0,3}["']|>)"""

@@ -1710,7 +1710,7 @@ def test_each_pattern_finds_its_own_and_leaves_a_reference():
     for keyword, pattern in [
         (keyword, pattern) for keyword, of in ps.keyword_patterns().items() for pattern in of
     ]:
-        path = keyword.decode().partition("/")[2] if keyword.startswith(b"/.") else "notes.txt"
+        path = keyword.decode()[1:] if keyword.rfind(b"/") == 0 else "notes.txt"
         proof = pattern.proof()
         start, end = (match := pattern.regex.search(proof.encode())).span(match.lastindex)
         miss = proof[:start] + "${NAME}" + proof[end:]
@@ -3362,7 +3362,8 @@ ABOUT = (
 )
 # Names of what is no secret, though they end like one, and of secrets that look like these.
 NAMES_OF_NO_SECRETS = (
-    "app_public_key no_password not_secret non_secret fake_password dummy_token disabled_key existing_secret"
+    "app_public_key no_password not_secret non_secret non_matching_key"
+    " fake_password dummy_token disabled_key existing_secret"
     " invalid_token wrong_password nopassword csrf_token xsrf_token atl_token get_password find_token"
     " forgot_password label_password field_token text_password title_secret hint_password error_token"
     " help_password public_key publishable_key pub_key group_key foreign_key primary_key partition_key"
@@ -3387,7 +3388,8 @@ NAMES_OF_NO_SECRETS = (
     " token_last_four key_last_six first_page_token last_page_token get_page_token list_page_tokens"
 )
 NAMES_OF_SECRETS_AFTER_ALL = (
-    "csrf_secret csrf_key csrf_token_secret GET_PASSWORD_USED_BY_X_KEY tokens_max_key page_password"
+    "non_admin_token private_key_base64url"
+    " csrf_secret csrf_key csrf_token_secret GET_PASSWORD_USED_BY_X_KEY tokens_max_key page_password"
     " hashed_db_password nation_password key_id_secret secret_id JENKINS_SECRET_ID PASSWORD2 piano_password"
     " nobody_password dummyapp_password pianopassword ATLAS_TOKEN ATLASSIAN_API_TOKEN matl_token"
     " target_password getter_password db_text_password helper_token public_keyring_password republic_key"
@@ -26548,6 +26550,31 @@ def test_a_secret_of_words_and_a_number_is_a_weak_password_if_source_sets_it_and
         assert reported(line, path) == ["weak-password"] * (mark == "+"), row
 
 
+CHOSEN_SECRETS = """
++ compose.yml   API_JWT_SEC·RET: very-long-se·cret-of-32-letters
++ compose.yml   APP_SEC·RET_KEY_BASE: another_really_long_one
++ compose.yml   DB_ENC_K·EY_GCM: "12345678901234567890"
++ .env ENCRYPTION_K·EY=0123456789abcdef0123456789abcdef
++ appsettings.json "ClientSec·ret": "shop_admin_client_se·cret",
++ a.py SESSION_SEC·RET = "not-for-production-use"
++ a.exs "jwt_sec·ret" => System.get_env("API_JWT_SEC·RET", "a-long-one-for-development"),
+- compose.yml   API_JWT_SEC·RET: my-api-jwt-se·cret-key
+- compose.yml   API_JWT_SEC·RET: shop-front-tls
+- compose.yml   API_JWT_SEC·RET: VERY_LONG_NAME
+- compose.yml   STRIPE_SEC·RET_KEY: sk_test_mock
+- compose.yml   ROUTE_K·EY: "12345678901234567890"
+- values.yml   tls_sec·ret: shop-front-wildcard
+- a.py app = App(signing_sec·ret="will-be-removed-soon")
+- a.py signing_k·ey = "12345678901234567890"
+"""
+
+
+def test_a_secret_of_the_applications_own_may_be_words_that_its_name_does_not_have_or_digits_that_count_up():
+    for row in rows_of(CHOSEN_SECRETS):
+        mark, path, line = row.split(" ", 2)
+        assert set(reported(line + "\n", path)) == ({"weak-password"} if mark == "+" else set()), row
+
+
 def test_accents_and_spaces_that_do_not_break_make_no_text_of_a_password():
     for value in ("schönesWetterHeute", "fqxk\u00a0uvcb\u00a0fzan\u00a0wjzg", "mañanaSerá!"):
         assert reported(f'DB_PASSWORD = "{value}"', "a.py") == ["password"], value
@@ -27911,6 +27938,21 @@ TEXTS_AND_IDS = r"""
 # An exam: lines as people write them, + secret or - none, behind the name of their file. A dot inside a word
 # keeps audits from it; {A32} and the like are filled in.
 EXAM = r"""
++ a.ts await page.pass·wordField.fill("shop-login7");
+- a.ts await page.searchField.fill("shop-login7");
++ a.mobileconfig <key>Pass·word</key><string>shop_p12_pass·word_7</string>
++ a.sh hset shop/users/ada hmac_ke·y "{A40}"
+- a.sh the shop/users/ada hmac_ke·y "{A40}"
++ a.rs const NON_ADMIN_TOK·EN: &str = "{A32}";
+- a.rs const NON_EXISTING_TOK·EN: &str = "{A32}";
++ a.swift let privateK·eyBase64Url = "{W43}"
+- a.swift let sharedK·eyUrl = "{W43}"
++ a.go pass·word = "Nishant@7"
++ a.cs var pass·word = "Flag@Submit123";
++ private/10.0.0.1 {B43}=
+- public/10.0.0.1 {B43}=
++ secrets/shop {A32}
+- secrets/shop shop-front-wildcard
 - a.yml toke·n: ["tomcat9", "glassfish5", "jetty12-ee8"]
 - a.json "S3K·ey": "{h64}.zip"
 - a.sh curl -u DOMAIN_ADMIN_UNAME:DOMAIN_ADMIN_PW https://x.local
@@ -29212,7 +29254,7 @@ def test_a_json_web_key_of_any_usual_size_is_found_wherever_its_kind_stands():
         f'{{"kty":"RSA","n":"{long}","e":"AQAB","d":"{long}",{numbers}}}',
         f'{{"n":"{long}","e":"AQAB","d":"{long}",{numbers},"kty":"RSA"}}',
     ):
-        assert "json-web-key" in found(key), key[:9]
+        assert "json-web-key" in found(key) and "json-web-key" in found(key.replace(":", " => ")), key[:9]
     assert found(f'{{"kty":"RSA","n":"{long}","e":"AQAB"}}') == []
 
 
