@@ -3848,6 +3848,15 @@ class EnvironmentStore(Store):
         """Return whether both names are those of one variable."""
         return variable_name(name) == variable_name(other)
 
+    def stage_name(self, name: str, stage: str) -> str:
+        """Return the name under which a stage of a secret is stored.
+
+        For a stage itself, spelled in any way, return its variable.
+        """
+        if stage == "current" and base_of_stage(variable_name(check_name(name))):
+            return _key_in(self._load(), name)
+        return super().stage_name(name, stage)
+
     def persistent_view(self) -> EnvironmentStore:
         """Return a view that writes the dotenv file."""
         import copy
@@ -3938,7 +3947,8 @@ class EnvironmentStore(Store):
 
     def _check_not_moved(self, name: str, moved: Mapping[str, str]) -> None:
         """Raise Moved if the secret that has this name, or this stage, is in `moved`: {variable: backend}."""
-        secret = variable_name(base_of_stage(name) or name)
+        variable = variable_name(name)
+        secret = base_of_stage(variable) or variable
         backend = moved.get(secret)
         if backend:
             problem = f"{show(secret)} is in the {backend} store, as {self.plaintext_file()} says"

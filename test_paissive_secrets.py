@@ -7049,8 +7049,9 @@ def test_a_moved_secret_is_an_error_that_names_the_backend_whatever_the_default(
 
 
 def test_a_stage_of_a_moved_secret_is_where_the_secret_is(moved):
-    said = refusal(ps.EnvironmentStore().get, "API_KEY__PREVIOUS")
-    assert "'API_KEY' is in the vault store, as .env says" in said
+    for name in ("API_KEY__PREVIOUS", "api-key--previous"):
+        said = refusal(ps.EnvironmentStore().get, name)
+        assert "'API_KEY' is in the vault store, as .env says" in said
 
 
 def test_a_missing_name_is_answered_with_the_env_file_above_that_is_not_read(here, monkeypatch):
@@ -7120,6 +7121,17 @@ def test_a_stage_of_a_name_in_another_spelling_is_no_secret_of_its_own(env, here
     assert list(env.names()) == ["my-token__PREVIOUS", "my-token"]
     assert ps.list_secrets(backend=env) == ["my-token"]
     assert "MY_TOKEN__PREVIOUS" not in ps.environment_with_secrets(env)[0]
+
+
+@pytest.mark.parametrize("command", ["set my-token--pending", "delete my-token--pending"])
+def test_a_pending_value_is_safe_from_commands_in_another_spelling(command, here, say):
+    (here / ".env").write_text(text := "MY_TOKEN=one\nMY_TOKEN__PENDING=two\n")
+    assert (say(*command.split(), stdin="three")[0], (here / ".env").read_text()) == (2, text)
+
+
+def test_a_line_that_is_spelled_like_no_stage_can_be_deleted(here, say):
+    (here / ".env").write_text("MY_TOKEN=one\nmy-token--pending=two\n")
+    assert (say("delete", "my-token--pending")[0], (here / ".env").read_text()) == (0, "MY_TOKEN=one\n")
 
 
 def test_a_name_that_replaces_the_value_of_another_spelling_says_so(here, say):
