@@ -2385,7 +2385,10 @@ class Store:
         return self.names_under(prefix)
 
     def names_for(self, variables: Iterable[str]) -> Iterator[str]:
-        """Yield at least the names whose `variable_name` is among these."""
+        """Yield at least the names whose `variable_name` is among these.
+
+        Among these are also the names in references to the store.
+        """
         return self.names()
 
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
@@ -8678,7 +8681,8 @@ class VaultStore(Store):
     def names_for(self, variables: Iterable[str]) -> Iterator[str]:
         """Yield the fields of secrets whose variables may be among these.
 
-        No other secret is read.
+        No other secret is read. Of names that begin with a mount, yield
+        those that exist, and all in mounts other than KV.
         """
         asked = set(variables)
         paths = []
@@ -8687,7 +8691,10 @@ class VaultStore(Store):
             start = variable_name(path + "#")
             if variable_name(path) in asked or any(each.startswith(start) for each in asked):
                 paths.append(path)
-        return self._names_of_fields(paths)
+        in_mounts = {name for name in asked if name.startswith(tuple(self._visible_mounts()))}
+        stored = {name for name in in_mounts if self._locate(name).kv}
+        made_when_read = in_mounts - stored
+        return chain(self._names_of_fields(paths), self.get_all(stored), made_when_read)
 
     def versions(self, name: str) -> list[SecretVersion]:
         """Return the versions of a whole secret, oldest first.
@@ -8793,11 +8800,20 @@ class VaultStore(Store):
         return {name + field: _value_text(value) for field, value in self.get_fields(name).items()}
 
     def includes(self, name: str, other: str) -> bool:
-        """Return whether `other` is the field `name`, or one of `app/db#`."""
+        """Return whether `other` is the field `name`, or one of `app/db#`.
+
+        Denied or Unavailable if the server has to say where they are: one
+        of the paths may begin with the mount.
+        """
         path, mark, field = name.partition("#")
         other_path, _, other_field = other.partition("#")
         is_same_field = (field or _FIELD) == (other_field or _FIELD)
-        return path == other_path and (is_same_field or (mark != "" and field == ""))
+        if not is_same_field and not (mark and not field):
+            return False
+        shorter, longer = sorted([path, other_path], key=len)
+        if not longer.endswith(f"/{shorter}"):
+            return path == other_path
+        return self._locate(path) == self._locate(other_path)
 
     def as_stored(self, name: str, value: str) -> str:
         """Return the value, or the JSON that `get` has for `app/db#`."""
@@ -19735,7 +19751,7 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> _Compa
         for line, path, holds in _dotenv_readers(shown, text, audit.base, dotenv_holds):
             readers[holds].setdefault(f"{shown}:{line}", []).append(path)
     variables = set(map(variable_name, places))
-    known = _names_with_value(manager, variables)
+    known = _names_with_value(manager, variables.union(places))
     dotenv = manager.dotenv()
     # Secrets that the .env says are in a store, and aren't.
     lost = {name for name in dotenv.moved().keys() - known if not is_store_credential(name)}
@@ -19759,8 +19775,8 @@ def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]
 
     Names in .env count even if the store lacks them, since the program reads .env itself, and moved ones if
     the store has them to which they were moved. Empty values don't count, and an empty variable hides the
-    store's value. NAME_FILE counts for NAME, too. Vault is only asked for the fields that may be variables in
-    `asked`.
+    store's value. NAME_FILE counts for NAME, too. Vault is only asked for what may be in `asked`: names, and
+    their variables.
     """
     environment = manager.dotenv()
     known: set[str] = set()

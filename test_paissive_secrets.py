@@ -5268,6 +5268,19 @@ def test_a_policy_and_its_functions_are_found_by_another_spelling_of_the_secrets
     assert (applied, rotation.unschedule("db-password"), rotation.scheduled()) == ([NEW], True, [])
 
 
+def test_a_policy_is_found_by_a_name_with_the_mount_of_vault(here):
+    store = bao().store()
+    rotation, full = ps.SecretRotation(store), f"secret/{store.settings.prefix}/app"
+    store.set("app#key", OLD)
+    rotation.schedule("app#key", "1d", revoke="true")
+    rotation.rotate(f"{full}#key", NEW)
+    assert rotation.scheduled() == ["app#key"]
+    for name in (f"{full}#key", f"{full}#"):
+        refused = "Conflict: the previous value of 'app#key' has yet to be revoked"
+        assert refused in refusal(ps.delete_secret, name, backend=store)
+    assert rotation.unschedule("other#key") is False
+
+
 FOREIGN_POLICIES = {"[]": 0o600, "{}": 0o600, '{"version": 2, "stores": {}}': 0o602}
 
 
@@ -35405,6 +35418,15 @@ def test_check_reports_required_names_that_the_store_lacks_and_where_they_are_as
         "optional WITH_DEFAULT_TOKEN app.py:4",
         "10 names in 3 files, 4 missing",
     ]
+
+
+def test_a_reference_with_a_mount_of_vault_is_found_there(vault_env, say):
+    vault_env.set("app#key", "v")
+    path = f"secret/{vault_env.settings.prefix}/app"
+    names = [f"{path}#key", f"{path}#nope", "cubbyhole/x"]  # the last of these isn't read
+    Path("a.yml").write_text("".join(f"- secret://vault/{name}\n" for name in names))
+    missing = f"missing   {path}#nope  a.yml:2\n3 names in 1 file, 1 missing\n"
+    assert say("check", "a.yml") == (1, missing)
 
 
 def test_a_name_that_only_another_store_must_have_is_optional(folder, say):
