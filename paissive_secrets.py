@@ -20425,8 +20425,10 @@ def cmd_list(args: Namespace) -> int:
     if args.old is not None:
         before = format_time(time.time() - parse_interval(args.old, "--old"))
         names = [name for name in names if store.last_set(name) < before]
+    moved = {name: backend for name, backend in store.moved().items() if name.startswith(args.prefix)}
     if not found:  # which may not mean that the store is empty
-        _note_files_here(args)
+        if not moved:
+            _note_files_here(args)
         try:
             store.check_exists()
         except Unavailable as error:
@@ -20438,7 +20440,15 @@ def cmd_list(args: Namespace) -> int:
         print(name)
     if settings and not args.all:
         _say(f"{plural(len(settings), 'setting')} left out; --all lists settings, too")
+    for note in _notes_on_moved(moved, "list"):
+        _say(f"note: {note}")
     return 0
+
+
+def _notes_on_moved(moved: Mapping[str, str], command: str) -> Iterator[str]:
+    """Yield a line for each store to which secrets of the .env were moved, {name: backend}."""
+    for backend, count in sorted(Counter(moved.values()).items()):
+        yield f"{plural(count, 'secret')} moved to the {backend} store; see: {command} --backend {backend}"
 
 
 @_command(
@@ -21360,6 +21370,8 @@ def _state_and_problems(store: Store) -> tuple[list[tuple[str, Any]], list[_Prob
             problems.append(("known-to-former-member", _known_to_leavers(cast("list[str]", value))))
         else:
             rows.append((label, value))
+    with suppress(SecretsError):  # which is among the problems
+        rows += [("note", note) for note in _notes_on_moved(store.moved(), "status")]
     if ("opens", False) not in rows:
         rotation = SecretRotation(store)
         try:

@@ -36901,6 +36901,21 @@ def test_status_does_not_say_that_nothing_is_due_if_the_policies_can_not_be_read
     assert (status, "rotation.json can't be read" in said, "\ndue " in said) == (2, True, False)
 
 
+def test_list_and_status_say_where_secrets_were_moved(say, monkeypatch):
+    monkeypatch.setenv("C_TOKEN", "of-this-shell")
+    lines = ["A_TOKEN: in the vault store", "B_TOKEN: in the file store", "C_TOKEN: in the file store"]
+    Path(".env").write_text("".join(f"# {line}\n" for line in lines))
+    notes = [
+        f"1 secret moved to the {backend} store; see: {{}} --backend {backend}"
+        for backend in ("file", "vault")
+    ]
+    listed = ["C_TOKEN", *(f"note: {note}" for note in notes)]
+    assert say("list")[1].splitlines() == [line.format("list") for line in listed]
+    assert say("list", "B")[1] == f"note: {notes[0].format('list')}\n"
+    rows = [f"note       {note.format('status')}" for note in notes]
+    assert say("status")[1].splitlines()[-3:] == [*rows, "due        none"]
+
+
 def test_status_begins_with_the_store_whichever_it_is(say):
     assert say("status", "--backend", "memory") == (
         0,
