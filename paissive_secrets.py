@@ -3248,8 +3248,8 @@ class Dotenv:
     def with_values(self, values: Mapping[str, str]) -> str:
         """Return the text with these values, each in its name's last assignment or at the end.
 
-        Raise BadValue if a reader might take a changed line for a part of one above it, or if no quotes can
-        hold a value so that bash, python-dotenv and Compose agree.
+        Raise BadValue as `_check_until` does, or if no quotes can hold a value so that bash, python-dotenv
+        and Compose agree.
         """
         texts = [piece.text for piece in self._pieces]
         end = len(texts)  # the place of a name that isn't assigned yet
@@ -3267,13 +3267,17 @@ class Dotenv:
     def without(self, *names: str) -> str:
         """Return the text without any assignment of these names; a name that has none changes nothing.
 
-        Raise BadValue if a reader might take a removed line for a part of one above it.
+        Raise BadValue as `_check_until` does.
         """
         self._check_until(self.assigned[name] for name in names if name in self.assigned)
         return self._bom + "".join(piece.text for piece in self._pieces if piece.name not in names)
 
     def _check_until(self, places: Iterable[int]) -> None:
-        """Raise BadValue if, for some reader, a value might go on in the next piece, up to the last place."""
+        """Raise BadValue if, for some reader, a value might go on in the next piece, up to the last place.
+
+        A quote or a parenthesis within a value, as in NOTE=don't, doesn't count: only bash looks for its
+        other half, and many a .env isn't for bash.
+        """
         for piece in self._pieces[: max(places, default=-1) + 1]:
             if piece.problem or piece.goes_on():
                 raise self._error(piece)
@@ -13045,6 +13049,9 @@ def _start(
         )
     except OSError as error:
         raise _command_error(command[0], error) from None
+    except subprocess.SubprocessError:  # _lead_session failed; why isn't said
+        refused = OSError(errno.EAGAIN, "the system refuses another process or terminal")
+        raise _command_error(command[0], refused) from None
     finally:
         for end in ends:
             os.close(end)
@@ -18949,7 +18956,7 @@ class KnownValues:
                 yield from self._values_in_git(store)
             else:
                 for name in stages:
-                    yield from ((name, "retired", value) for value in store.older_values(name))
+                    yield from ((name, "retired", value) for value in _older_values(store, name))
                 self.without_history = []
 
     def _values_in_git(self, store: FileStore) -> Iterator[tuple[str, str, str]]:
@@ -18982,6 +18989,13 @@ class KnownValues:
                 unopened += 1
         if unopened:
             self.notes.append(f"older encrypted files that the store's identity doesn't open: {unopened}")
+
+
+def _older_values(store: Store, name: str) -> list[str]:
+    """Return the values of a secret that were replaced, none if it was deleted meanwhile."""
+    with suppress(NotFound):
+        return list(store.older_values(name))
+    return []
 
 
 class _Scanned:
@@ -21117,7 +21131,7 @@ def _rotation(args: Namespace) -> SecretRotation:
     _arg("--disable RULE", "rules to skip", **_SEVERAL),
     _flag("--untrusted", f"for strangers' code: ignore {AUDIT_SETTINGS}, {BASELINE}, .gitignore, comments"),
     # The system keeps the last 8 bits of an exit code: 256 would pass a build.
-    _arg("--exit-code N", "for findings, 0 to 255; default: 1", type=int, choices=range(256), default=1),
+    _arg("--exit-code N", "for findings, 0 to 255; default: 1", type=int, choices=range(256)),
     _arg("--jobs N", "processes for a big tree; default: one per core", type=int, default=0),
     _flag("--known", "also search for the store's values"),
 )
@@ -21133,8 +21147,9 @@ def cmd_audit(args: Namespace) -> int:
     Needs no store. Exits with 1 if it finds anything, else with 2 if it couldn't
     read everything. A comment `paissive: allow` on a line accepts what is there.
     """
-    if (args.explain or args.update_baseline) and (args.json or args.sarif or args.output):
-        hint = "leave out --json, --sarif and --output"
+    has_options = args.json or args.sarif or args.output or args.exit_code is not None
+    if (args.explain or args.update_baseline) and has_options:
+        hint = "leave out --json, --sarif, --output and --exit-code"
         raise BadValue("--explain and --update-baseline write no report", hint=hint)
     if args.explain:
         _explain_line(args)
@@ -21151,8 +21166,9 @@ def cmd_audit(args: Namespace) -> int:
         _update_baseline(run)
     else:
         _report(run, args)
-        if run.summary.findings and args.exit_code:
-            return int(args.exit_code)
+        exit_code = 1 if args.exit_code is None else int(args.exit_code)
+        if run.summary.findings and exit_code:
+            return exit_code
     return 2 if run.summary.unreadable else 0  # CI must not pass because something couldn't be read
 
 

@@ -22573,6 +22573,10 @@ def test_run_says_what_it_can_where_the_system_says_nothing(monkeypatch, capfd):
         patch.setattr(subprocess, "Popen", unittest.mock.Mock(side_effect=OSError))
         assert refusal(ps.run_masked, ["a"], {}, [], never) == "SecretsError: can't run 'a': it failed"
     with monkeypatch.context() as patch:
+        patch.setattr(os, "fork", unittest.mock.Mock(side_effect=OSError))
+        failed = "SecretsError: can't run 'a': the system refuses another process or terminal"
+        assert refusal(ps._start, ["a"], {}, [os.openpty()[1]], True) == failed
+    with monkeypatch.context() as patch:
         patch.setattr(os, "write", unittest.mock.Mock(side_effect=OSError))
         failed = "Unavailable: the command's output can't be written: it failed"
         assert refusal(ps.run_masked, ["echo"], dict(os.environ), [], never) == failed
@@ -33000,6 +33004,12 @@ def test_a_known_value_is_as_severe_as_what_can_be_done_with_it(folder):
     assert run.summary.skipped == {}
 
 
+def test_a_secret_that_is_deleted_during_an_audit_does_not_end_it():
+    store = holding(["A", "B"], "rE4l current+with")
+    store.older_values = unittest.mock.Mock(side_effect=[ps.NotFound("gone"), ["rE4l retired+with"]])
+    assert ps.KnownValues(store).without_history == []
+
+
 @pytest.mark.parametrize(
     ("first", "second"), [("current", "pending"), ("current", "previous"), ("pending", "previous")]
 )
@@ -37581,12 +37591,14 @@ WRONG_COMMANDS = [
     *(
         (
             f"audit {words}",
-            "--explain and --update-baseline write no report; leave out --json, --sarif and --output",
+            "--explain and --update-baseline write no report; "
+            "leave out --json, --sarif, --output and --exit-code",
         )
         for words in (
             "--update-baseline --json",
             "--update-baseline --sarif",
             "--update-baseline --output report",
+            "--update-baseline --exit-code 0",
             "--explain a.py:1 --json",
         )
     ),
