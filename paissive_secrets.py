@@ -4205,8 +4205,14 @@ def run_credential_command(what: str, command: str, environment: dict[str, str] 
         raise BadValue(problem, hint="install it, or write its full path")
     problem = "printed nothing"
     try:
-        # In this process's session, so that it can ask for a PIN on the terminal.
-        printed = run_command(words, None, _CREDENTIAL_SECONDS, session=False, environment=environment)
+        printed = run_command(
+            words,
+            None,
+            _CREDENTIAL_SECONDS,
+            session=False,  # so that it can ask for a PIN on the terminal
+            environment=environment,
+            show_errors=os.isatty(2),  # "touch your key", or the address to log in at
+        )
         if printed:
             return check_value(printed, f"the output of {what}")
     except Unavailable as error:
@@ -4265,6 +4271,7 @@ def run_command(
     environment: dict[str, str] | None = None,
     capture: bool = False,
     explain: Callable[[bytes, bytes], str] | None = None,
+    show_errors: bool = False,
 ) -> str:
     """Run a command with `text` on stdin, and return its output without a newline at its end.
 
@@ -4276,7 +4283,7 @@ def run_command(
 
     Raise Unavailable if it can't be started, fails, takes longer than `timeout` seconds or prints more than
     MAX_FILE_BYTES. That message ends with what `explain(output, end of stderr)` returns, unless that is "";
-    without `explain`, stderr is dropped.
+    without `explain`, stderr is dropped or, with `show_errors`, ours.
     """
     import signal
     from subprocess import DEVNULL, PIPE, Popen
@@ -4287,12 +4294,13 @@ def run_command(
     stdin, feed, rest = DEVNULL, None, b""
     if text:
         stdin, feed, rest = _open_input(text.encode())
+    unexplained = None if show_errors else DEVNULL
     try:
         child = Popen(
             argv,
             stdin=stdin,
             stdout=PIPE if text is None or capture else DEVNULL,
-            stderr=PIPE if explain else DEVNULL,
+            stderr=PIPE if explain else unexplained,
             cwd=folder,
             env=child_environment(text) if environment is None else environment,
             pass_fds=(lock.fd,) if lock and os.name != "nt" else (),
@@ -7070,7 +7078,11 @@ _OWN_SETTINGS = {
     "mount": _Setting("secret", _parse_folder, _FOLDER),
     "prefix": _Setting("", _parse_folder, _FOLDER),
     "hosts": _Setting(),
-    "login": _Setting("token", _parse_login, f"use one of: {', '.join(VAULT_LOGINS)}"),
+    "login": _Setting(
+        "token",
+        _parse_login,
+        f"use one of: {', '.join(VAULT_LOGINS)}; or a PAISSIVE_VAULT_TOKEN_COMMAND for any other",
+    ),
     "login_mount": _Setting("", _parse_folder, _FOLDER),
 }
 

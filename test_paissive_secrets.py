@@ -7563,9 +7563,9 @@ def test_a_command_gets_no_store_credential_in_its_environment(by_command, monke
 
 def test_a_command_may_ask_for_a_pin_on_the_terminal(by_command, monkeypatch):
     monkeypatch.delenv("PAISSIVE_SCRYPT_LOG_N")
-    by_command('printf PIN: >/dev/tty; read pin </dev/tty; echo "$pin"')
+    by_command('echo touch it >&2; printf PIN: >/dev/tty; read pin </dev/tty; echo "$pin"')
     status, shown = on_a_terminal(*PROGRAM, *GETTING, answers=[PASSWORD.encode()])
-    assert (status, shown.split()[-1]) == (0, b"db-value")
+    assert (status, shown.split()[-1], b"touch it" in shown) == (0, b"db-value", True)
 
 
 BY_HAND = "; run it by hand to see why"
@@ -37415,7 +37415,7 @@ WRONG_CALLS = [
     (lambda: ps.VaultStore(max_retries="many"), "max_retries isn't valid; use 0 or more"),
     (
         lambda: ps.VaultStore(login="magic"),
-        f"login isn't valid; use one of: {', '.join(ps.VAULT_LOGINS)}",
+        f"login isn't valid; use one of: {', '.join(ps.VAULT_LOGINS)}; or a PAISSIVE_VAULT_TOKEN_COMMAND …",
     ),
     (
         lambda: ps.VaultStore(token="t").get("a/#b"),
