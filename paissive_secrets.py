@@ -10482,15 +10482,17 @@ def parse_import(
 
     Secrets that can't be taken out of a file that is to be rewritten are in `left`. From any other text, all
     are taken as python-dotenv reads them. Raise BadValue for lines that can't be read, for JSON in a file
-    that is to be rewritten, and for JSON that isn't an object of texts.
+    that is to be rewritten, and for JSON that isn't an object of texts, numbers, and true or false.
     """
     text = decode_value(data, where)
     if text.lstrip("\ufeff \t\r\n").startswith("{"):
         if replacement is not Replacement.NONE:
             raise BadValue(f"{where} is JSON, not a .env file", hint="pipe it: import - < FILE")
         found = Import(Dotenv(""), replacement)
-        values = parse_json(text, where)
+        values = parse_json(text, where, parse_float=str)
         for name, value in values.items():
+            if isinstance(value, int):  # a port or a flag, which sops writes without quotes
+                value = values[name] = str(value).lower()
             check_value(value, f"{where}: the value of {show(name)}")
         secrets = {name: value for name, value in values.items() if is_secret(name, value)}
         settings = {name: value for name, value in values.items() if name not in secrets}
@@ -20419,10 +20421,12 @@ def cmd_get(args: Namespace) -> int:
 
 
 def _note_files_here(args: Namespace) -> None:
-    """Say that this folder, or one above, has encrypted files, unless a backend was chosen."""
+    """Say that this folder, one above, or a variable has encrypted files, unless a backend was chosen."""
     if args.backend or os.environ.get("PAISSIVE_BACKEND"):
         return
-    if find_above(working_directory(), ".paissive"):
+    if os.environ.get("PAISSIVE_SECRETS_DIR"):
+        _say("note: PAISSIVE_SECRETS_DIR is for --backend file")
+    elif find_above(working_directory(), ".paissive"):
         _say("note: this folder also has a store in .paissive: --backend file")
 
 
@@ -21379,6 +21383,8 @@ def cmd_status(args: Namespace) -> int:
         rows += [("problem", error) for _, error in problems]
         for label, value in rows:
             print(f"{label:<10} {printable(_status_text(value))}")
+        if ("secrets", 0) in rows and not store.moved():
+            _note_files_here(args)
     # With --trust, the exit code says whether the store is the right one, whatever else is wrong with it.
     return 2 if problems and args.trust is None else 0
 

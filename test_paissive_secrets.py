@@ -12384,7 +12384,10 @@ HINTS = {
     "PAISSIVE_VAULT_MOUNT=a/../b": "write it as team/app",
     "PAISSIVE_VAULT_PREFIX=a//b": "write it as team/app",
     "PAISSIVE_VAULT_LOGIN_MOUNT=..": "write it as team/app",
-    "PAISSIVE_VAULT_LOGIN=magic": "use one of: token, approle, kubernetes, jwt, userpass, ldap, cert, github",
+    "PAISSIVE_VAULT_LOGIN=magic": (
+        "use one of: token, approle, kubernetes, jwt, userpass, ldap, cert, github; "
+        "or a PAISSIVE_VAULT_TOKEN_COMMAND for any other"
+    ),
 }
 
 
@@ -18125,6 +18128,11 @@ def test_import_refuses_a_file_that_is_not_all_right():
         assert (error.startswith(problem), "canary" in error) == (True, False)
 
 
+def test_import_takes_numbers_and_flags_in_json_as_they_are_written():
+    found = ps.parse_import(b'{"A_PIN": 12, "B_PIN": 1.10, "C_PIN": true}', "f", with_settings=True)
+    assert found.secrets == {"A_PIN": "12", "B_PIN": "1.10", "C_PIN": "true"}
+
+
 # --- Import of a .env file ---
 
 
@@ -18312,7 +18320,10 @@ def test_get_and_list_say_that_a_folder_has_encrypted_files_unless_a_store_is_ch
     env_file.unlink()
     note = "note: this folder also has a store in .paissive: --backend file\n"
     assert say("get", "OTHER")[1].startswith(note) and say("list") == (0, note)
+    assert say("status")[1].endswith(note)
     assert "in .paissive" not in say("get", "B_TOKEN", "--backend", "env")[1]
+    monkeypatch.setenv("PAISSIVE_SECRETS_DIR", "copy/.paissive")
+    assert say("list") == (0, "note: PAISSIVE_SECRETS_DIR is for --backend file\n")
     monkeypatch.setenv("PAISSIVE_BACKEND", "env")
     assert say("list") == (0, "")
 
