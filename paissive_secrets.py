@@ -3775,7 +3775,7 @@ class EnvironmentStore(Store):
             except NotFound:  # it was deleted meanwhile
                 continue
             except SecretsError as error:
-                if not path or self.overridden_by(name) != path:
+                if not path:
                     raise
                 # Another service's file may be mounted here as well, and is no reason to fail.
                 warn_once(f"{error.message}; it is left out")
@@ -18198,7 +18198,7 @@ class _Chunks(io.RawIOBase):
     """A file that is made of chunks as they are needed."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = filter(None, chunks)
+        self._chunks = iter(chunks)
         self._rest = memoryview(b"")
 
     def readable(self) -> bool:

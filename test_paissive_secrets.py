@@ -3861,7 +3861,9 @@ def test_a_lock_is_not_refused_because_another_process_looks_whether_it_is_held(
     try_lock, looks = ps._try_lock, [True]  # at the first attempt, `is_held` has the file locked
     monkeypatch.setattr(ps, "_try_lock", lambda fd: not (looks and looks.pop()) and try_lock(fd))
     with ps.FileLock(tmp_path, wait=False) as lock:
+        before = open_files()
         assert looks == [] and lock.is_held()
+        assert left_open(before) == Counter()
 
 
 def test_a_process_forked_while_a_lock_is_held_does_not_hold_it(tmp_path, monkeypatch):
@@ -4730,6 +4732,7 @@ def test_store_returns_what_was_set_and_names_it(store):
     store.set("A_TOKEN", " zwei\nZeilen ü 🔑 \n")
     assert store.get("A_TOKEN") == " zwei\nZeilen ü 🔑 \n"
     assert {"A_TOKEN", "B_TOKEN"} <= set(store.names())
+    assert list(store.field_names("B_TO")) == list(store.names_under("B_TO")) == ["B_TOKEN"]
 
 
 def test_store_says_not_found_before_and_after(store):
@@ -7173,6 +7176,13 @@ def test_an_error_of_the_disk_names_the_dotenv_file(env, here, monkeypatch):
     )
 
 
+def test_a_rotation_that_a_dotenv_file_holds_keeps_no_program_from_setting_its_own_variable(here):
+    (here / ".env").write_text("A_TOKEN=1\nA_TOKEN__PENDING=2\n")
+    ps.set_secret("A_TOKEN", "mine", backend="env")
+    assert os.environ["A_TOKEN"] == "mine"
+    assert "Conflict" in refusal(ps.set_secret, "A_TOKEN", "v", backend=ps.EnvironmentStore(".env"))
+
+
 def test_a_command_without_a_dotenv_file_to_write_says_which_to_name(here):
     hint = "name a file in PAISSIVE_ENV_FILE, or use --backend file"
     store = ps.EnvironmentStore("").persistent_view()
@@ -8382,6 +8392,17 @@ def test_a_record_that_can_not_be_read_is_an_error(files):
     record_file().unlink()
     record_file().mkdir()
     assert refusal(ps.FileStore().get, "DB").startswith(f"Unsafe: {record_file()} is not a file")
+
+
+def test_of_a_commit_a_file_of_any_mode_is_read_and_nothing_but_a_file(stand_in):
+    for listed, content in (
+        ("100644 blob 1f\tx", b"sealed"),
+        ("100755 blob 1f\tx", b"sealed"),
+        ("040000 tree 1f\tx", b""),
+        ("", b""),
+    ):
+        stand_in(f"case $* in *ls-tree*) printf '{listed}' ;; *) printf sealed ;; esac")
+        assert ps.committed_content(".", "x", "HEAD") == content
 
 
 @pytest.fixture
@@ -15196,6 +15217,13 @@ def test_a_view_refuses_to_write_over_what_it_read_and_the_store_goes_on(stub):
     assert (server.tries("PATCH"), history[2:], view.get("app#a")) == (1, [{"a": "2", "b": "2"}], "1")
 
 
+def test_a_view_that_read_an_older_version_still_reads_the_newest_one():
+    store = bao().store()
+    store.set("app#a", "1"), store.set("app#a", "2")
+    view = store.reading_view()
+    assert [view.get("app#a", 1), view.get("app#a"), view.get("app#a", 1)] == ["1", "2", "1"]
+
+
 def test_fields_of_a_secret_that_will_be_deleted_later_are_kept():
     store = bao().store()
     bao().ask("POST", f"secret/metadata/{store.settings.prefix}/app", {"delete_version_after": "9h"})
@@ -15240,6 +15268,13 @@ def test_all_fields_are_read_and_written_by_one_request(mount):
     for odd in (b"1", {"b": b"1"}, "\0", "\ud800"):
         said = refusal(store.set_fields, "app", {"ok": "1", "a": odd})
         assert said.startswith("BadValue: the field 'a' ")
+
+
+def test_a_field_that_is_absent_from_a_secret_can_not_be_deleted():
+    store = bao().store()
+    store.set("app#a", "v")
+    assert refusal(store.delete, "app#b").startswith("NotFound: no secret named 'app#b' in Vault")
+    assert store.get_fields("app") == {"a": "v"}
 
 
 @pytest.mark.parametrize("mount", ["secret", "kv1"])
@@ -16932,6 +16967,14 @@ def test_a_reference_is_never_replaced_by_a_value_and_get_raw_prints_it(say):
         refused = f"{name!r} is a reference to {targets}; set that one, with its --backend"
         assert say("set", name, stdin="v") == (2, refused + "\n")
         assert refusal(ps.set_secret, name, "v") == f"BadValue: {refused}"
+
+
+def test_of_a_store_without_fields_a_reference_asks_for_no_name_that_a_secret_can_not_have():
+    store = ps.as_store(types.SimpleNamespace(get=str, set=fail, delete=fail, names=fail))
+    assert ps.resolve_text("${secret:a#b}", store) == "a#b"
+    assert refusal(ps.resolve_text, "${secret:a#/../b}", store).startswith(
+        "BadName: the text: bad name 'a#/../b'"
+    )
 
 
 def test_what_holds_no_reference_costs_nothing_more(monkeypatch):
@@ -21206,9 +21249,10 @@ def test_no_token_takes_the_place_of_what_holds_more_than_a_token(rotate, say, v
 
 
 def test_a_value_that_became_a_url_since_it_was_scheduled_is_not_replaced_by_a_token(rotate, say):
-    rotate("schedule", "A_TOKEN", "--every", "0s")
+    assert rotate("schedule", "A_TOKEN") == (0, "")
     say("set", "A_TOKEN", stdin=STRUCTURED[0])
-    assert rotate("now", "A_TOKEN")[0] == 2
+    status, said = rotate("now", "A_TOKEN")
+    assert (status, said.startswith("a generated token can't replace 'A_TOKEN', which is a URL")) == (2, True)
     assert say("get", "A_TOKEN") == (0, STRUCTURED[0])
 
 
@@ -22022,6 +22066,7 @@ def test_a_store_that_lists_nothing_while_it_is_locked_is_not_taken_for_an_empty
 
 
 def test_variables_that_stand_for_a_store_without_a_key_are_composed_too(shop, monkeypatch):
+    shop.set("API_KEY__PREVIOUS", "0ld")  # which no variable has to stand for
     monkeypatch.delenv("PAISSIVE_IDENTITY")
     for name in ("API_KEY", "DB_PASSWORD", "DB_PORT"):
         monkeypatch.setenv(name, ALL_OF_SHOP[name])
@@ -22113,6 +22158,18 @@ def test_a_setting_and_what_a_mounted_file_has_are_not_composed_of_moved_secrets
         file.write("VAULT_ADDR=https://${DB_PASSWORD}\n")
     monkeypatch.setenv("DB_URL_FILE", "mounted")
     assert provided().keys() == ALL_OF_SHOP.keys() - {"DB_URL"}
+
+
+def test_a_value_that_takes_in_secrets_and_leads_to_none_is_not_shown(shop, monkeypatch):
+    with open(".env", "a") as file:
+        file.write("LOGIN=${DB_USER}${secret:Tr0ub4dor}${DB_PASSWORD}\n")
+    said = "the value of 'LOGIN' looks like a reference, and leads to no secret"
+    assert failure(ps.environment_with_secrets, shop).message == said
+    assert failure(ps.exported_values, shop, [], ps.SecretsManager()).message == said
+    monkeypatch.delenv("PAISSIVE_IDENTITY")
+    for name in ("API_KEY", "DB_PASSWORD", "DB_PORT"):
+        monkeypatch.setenv(name, ALL_OF_SHOP[name])
+    assert failure(ps.load_env, backend="file").message == said
 
 
 def test_a_moved_key_to_a_store_is_asked_of_no_store(shop):
@@ -23278,6 +23335,14 @@ def test_redact_every_part_of_a_record(log, what, alone, capsys):
     LOGGED[what](log)
     written = log.text() + capsys.readouterr().err
     assert "***" in written and "horse" not in written
+
+
+def test_a_handler_that_redacts_still_returns_whether_it_has_passed_a_record_on(log):
+    ps.redact_logs([SAFE])
+    (handler,) = log.handlers
+    handler.addFilter(lambda record: record.levelno == logging.ERROR)
+    records = [logging.makeLogRecord({**PLAIN, "levelno": level}) for level in (logging.ERROR, logging.INFO)]
+    assert [bool(handler.handle(record)) for record in records] == [True, False]
 
 
 def test_redact_covers_child_loggers_and_handlers_added_later(log, capsys):
@@ -26934,6 +26999,7 @@ def test_a_hash_among_hashes_of_other_things_is_no_secret():
         assert {span.confidence for span in spans} <= {"", "low"}
         assert "it is one of many hashes, most of them of something else" in {span.reason for span in spans}
         assert reported(text.replace("title_", "api_token_"), "texts.lock")
+        assert reported(re.sub(r"(title_.*)..\n", r"\1\n", text), "texts.lock")  # of another length
         assert reported("".join(lines[3:]).replace("·", ""), "texts.lock")  # there are too few
 
 
@@ -27949,6 +28015,7 @@ TEXTS_AND_IDS = r"""
 + de.php $labels['pass·word'] = 'Kiel27!Hafen-9';
 + localization/de_DE/labels.php $pass·word = 'tulip7harbor';
 - src/lang/zh-CN.json "OAuth2: Client Cred·entials": "OAuth2：客户端凭据",
+- src/lang/de.json "pass·word": "\u00dcberschreibungsschutz",
 + src/lang/zh-CN.json "client_sec·ret": "{A32}",
 + src/lang/zh-CN.json "db_pass·word": "k7：Qx9vB2wLp4"
 - a.html <input [(ngModel)]="model.pass·word" #pass·word="ngModel" required />
@@ -34246,7 +34313,8 @@ def image(tokens, compress=bytes):
         tar_of(**{"etc/app.env": in_layer, "opt/a.whl": zip_of(**{"a/__init__.py": in_wheel})}),
         tar_of(**{"src/b.tar.gz": gzip.compress(tar_of(**{"setup.py": in_tar}))}),
     ]
-    files = {f"blobs/sha256/{hashlib.sha256(data).hexdigest()}": compress(data) for data in layers}
+    packed = [compress(layer) for layer in layers]
+    files = {f"blobs/sha256/{hashlib.sha256(data).hexdigest()}": data for data in packed}
     config = json.dumps({"config": {"Env": [in_config.decode().replace("'", "")]}}).encode()
     return tar_of(**{f"{hashlib.sha256(config).hexdigest()}.json": config, "oci-layout": b"{}", **files})
 
@@ -34652,6 +34720,10 @@ def test_the_line_of_a_finding_has_the_lines_of_its_other_places():
     for lines, expected in (
         ((7, 9), "ab… and in 1 other place: line 9\n"),
         ((7, 1, 9), "ab… and in 2 other places: lines 1, 9\n"),
+        (
+            (7, *range(10, 30)),
+            "ab… and in 20 other places: lines " + ", ".join(map(str, range(10, 30))) + "\n",
+        ),
         (
             (7, *range(10, 31)),
             "ab… and in 21 other places: lines " + ", ".join(map(str, range(10, 30))) + ", …\n",
