@@ -16656,6 +16656,9 @@ def test_benchmark_of_a_read_beside_hvac(benchmark, who):
 # === Manager and references ===
 
 
+# --- Backends, stages and deletions ---
+
+
 def test_the_stages_of_a_secret_are_read_by_stage_and_listed_nowhere():
     manager = ps.SecretsManager("memory")
     manager.set_secret("A_TOKEN", "now")
@@ -16957,6 +16960,9 @@ def test_any_other_backend_is_an_error_and_never_another_store(backend, what):
     for act in (get, delete, ps.SecretsManager(backend).list_secrets):
         hint = "use one of env, file, memory, vault, or a store"
         assert refusal(act) == f"BadValue: no backend called {what}; {hint}"
+
+
+# --- References ---
 
 
 def test_a_reference_is_never_replaced_by_a_value_and_get_raw_prints_it(say):
