@@ -1365,7 +1365,7 @@ _NO_SECRET_PHRASE = "|".join(
         # keys that are public, or find something rather than open it
         r"key vault\Z|\b(?:public|publishable|pub|authorized|group|foreign|(?<!encryption )primary"
         r"|partition|sort|shard|cache|crash|issue|lock|index|row|rule|lookup|gpg|pgp|apt|recv|id|idempotency|identifier"
-        r"|badge|repository|(?:web ?)?site|order|retry|object|translation"
+        r"|badge|minisign|repository|(?:web ?)?site|order|retry|object|translation"
         r"|verify|encrypted|sealed|wrapped|stored|tag|unique|sec web ?socket|ws|public \w+)"
         r" (?:api)?keys?\b|\bpubkeys?\b|\b(?:oauth|ssl) key\Z|\bpub(?:lic)? [xy]\b",
         # hashes, and what is encrypted already
@@ -1378,7 +1378,7 @@ _NO_SECRET_PHRASE = "|".join(
         r"\blast (?:two|four|six|eight)\Z|\bsentry dsn\b",
         # tokens of pages of results and of locks, and how many tokens a model takes
         r"(?:\A|\b(?:next|first|last|list) )page \w*tokens?\b",
-        r"\b(?:next|starting|change|pagination|continuation|lock|request(?: verification)?|resume"
+        r"\b(?:next|previous|starting|change|pagination|continuation|lock|request(?: verification)?|resume"
         r"|sync|authenticity|reply|cart|checkout|reservation"
         r"|debug|max|min|num|postman|total|version) \w*tokens?\b",
     )
@@ -15073,10 +15073,10 @@ it is a URL or an ARN
 it is a file
     \A[\w/.-]+\.(?:py|[jt]s|c|cc|cpp|cs|kt|swift|rs|json|ya?ml|txt
     |pem|key|crt|p12|jks|zip|t?gz|jar|war|conf|cfg|env|sh|rb|go|java|php|xml|html|md
-    |png|jpg|svg|pdf)(?::\d+)?\Z
+    |png|jpg|svg|pdf)(?::\d+)?\Z|\A(?:\$\{\w+:-)?\$\{?HOME\}?/
     - keys/server.pem
     + k7/Q2x9v.Js3
-    ~ end: the extension of a file; assets have a hash before it
+    ~ begin, end: the home folder, or the extension of a file; assets have a hash before it
 it is a version
     \A[\^~<>=]{0,2} ?v?\d{1,14}(?:\.[\dx*]{1,14}){1,19}(?:[-+](?:g?[0-9a-f]{7,12}|[A-Za-z]{0,12}\d{0,14})
     (?:[._+-](?:g?[0-9a-f]{7,12}|[A-Za-z]{0,12}\d{0,14})){0,5})?(?:/go\.mod)?\Z
@@ -15103,7 +15103,7 @@ it is PEM, which has a rule of its own
     + LS0{A20}
     ~ begin, middle, end: the first line of RFC 7468
 it is a hash
-    \A(?:\w+:)?(?:\${1,2}(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|shiro|scrypt|argon2|pbkdf2|bcrypt|p-sha)[\w-]*)\$
+    \A(?:\w+:)?(?:\\?\${1,2}(?:[1567yHPS]|2[abxy]|gy|apr1|(?:md5|sha|shiro|scrypt|argon2|pbkdf2|bcrypt|p-sha)[\w-]*)\\?\$
     |\{(?!noop|plain)[A-Za-z0-9-]{3,12}\}\S|(?i:(?:\w{1,12}-)?(?:md5|sha\d{1,3}|pbkdf2\w*|bcrypt|scrypt)[:$=]))
     |\A(?:[0-9a-f]{2}:){15,31}[0-9a-f]{2}\Z
     - 0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9
@@ -15133,15 +15133,15 @@ it is the name of an algorithm or an encoding
     |aes-?\d{1,3}(?:-\w{1,6})?|(?:aes|des\w*|rsa|blowfish)/\w{1,9}/\w{1,40}|a\d{3}(?:cbc|gcm|kw)(?:[+-]hs\d{3})?)\Z
     - HS256
     + sha{A16}
-it is a number or a date
-    (?i)\A(?:-?0x[0-9a-f]{1,16}[lu]{0,3}|#[0-9a-f]{3,8}
+it is a number, a few bytes or a date
+    (?i)\A(?:-?0x[0-9a-f]{1,16}[lu]{0,3}|#[0-9a-f]{3,8}|(?:\\x[0-9a-f]{2}){1,7}
     |GHSA(?:-\w{4}){3}|\d{4}-\d\d-\d\d(?:[ T][\d:.]{5,18}(?:z|[+-][\d:]{4,5})?)?)\Z
     - 0xbe4ba423396cfeb8
     + 0x{h64}
 = plain value
 it is a placeholder
     (?i)your(?:[_ -]|\w{0,9}(?:pass|key|token|secret))|place.?holder|redacted|dummy|\bfake|example
-    |\Areplaced\Z|\Asome[_-]pass\w*\Z
+    |\Areplaced\Z|\Asome[_-]pass\w*\Z|not[_ ]?(?:a[_ ]?)?real
     |(?:change|replace|put|insert|enter)[_ -]?(?:me|this|here|with)|\Atodo(?!\w)
     |\A(?:user(?:name)?|client[_-]id|id|foo)?:(?:pass(?::?word)?|value|bar|(?:client[_-])?secret)\Z
     |\A(?:my|some)[_ -]?(?:\w+[_ -])?(?:key|secret|token|password|data|value)\Z
@@ -15169,7 +15169,7 @@ it is a package and its version
     + k7Q1.2
 it is a type, a state or a rule for a field
     \A(?i:string|number|bool(?:ean)?|int(?:eger)?|function|[01]|text|digest|[A-Z]\w*Type|flags?|options?|optional|(?:var)?char\(\d+\).*
-    |nullable|required\w*|sometimes|bail|confirmed|hashed\w*|encrypted|(?:min|max|size):\d+|(?:mis|no)?match)(?!\w|[-@$%&*]\S*\d)
+    |nullable|required\w*|sometimes|bail|confirmed|hashed\w*|encrypted|locked\Z|(?:min|max|size):\d+|(?:mis|no)?match)(?!\w|[-@$%&*]\S*\d)
     |\A[a-z_]+(?:\|[a-z_]+(?::\w+)?)+\Z
     - String!
     + stringK7
@@ -15202,7 +15202,7 @@ it is a call or a template
     ~ begin, middle, end: the syntax of a call, or of a template
 = before
 what is before it says that it is something else
-    \?\s?["']\Z|\barn:[\w-]{1,20}:[\w:/*-]{0,99}\Z|\b(?:class|interface|struct|enum|type(?:of)?) \Z
+    \?\s?["']\Z|\.svg\?\Z|\barn:[\w-]{1,20}:[\w:/*-]{0,99}\Z|\b(?:class|interface|struct|enum|type(?:of)?) \Z
     |\b(?i:public|gpg|pgp|using rsa) ?\Z
     - public
     + export
@@ -15249,7 +15249,9 @@ _TWO_DIGITS = lazily(r"\D\d\d")
 _SAMPLE_LOGIN = lazily(  # RFC 7617 has Aladdin
     r"(?i)(?:test-)?(?:username|client[_-]?id|aladdin|example):|(?:user|id|foo)?:(?:pass(?::?word)?|value|bar)\Z"
 )
-_COMMENT = lazily(r"(?i)\s*(?:#(?!define)|//|/\*|\*\s|;|--\s|<!--|%|rem\s|echo\s)")  # or what a script prints
+_COMMENT = lazily(
+    r"(?i)\s*(?:#(?!define)|//|/\*|\*\s|;|--\s|<!--|%\s|rem\s|echo\s)"
+)  # or what a script prints
 _OF_TOKENS = (  # the rows that count for a token with a known prefix
     "it is a sample from documentation",
     "it is filled up",
@@ -15665,6 +15667,7 @@ _KEY_ID = lazily(r"(?=\w*[0-9])(?=\w*[G-Z])[A-Z0-9]{16,24}\Z")
 _SAMPLE_TOKEN = lazily(  # abc123xyz, access-token-1234
     r"[A-Za-z]{3,12}\d{0,10}[a-z]{0,4}(?:[-_.][A-Za-z]{0,12}\d{0,10}[a-z]{0,4}){0,4}\Z"
 )
+_WORD_FOR_PASSWORD = lazily(r"p[a@4][s$5]{2}|pwd|s[3e]cr[3e]t|token")
 _ENDS_LIST = lazily(r"[\"'](?:, ?[\"'][\w-]{1,40}[\"']){0,9}\]")
 _ASSERTS = lazily(r"(?i)\b(?:assert|expect)\w*\(|\bcontains?Entry\([\"']\Z")
 _MOCKS_REPLY = lazily(  # .reply(200, {, .to_return(body: , mockResponse(, Fprint(w,
@@ -15902,6 +15905,23 @@ def _is_mocked(value: str, c: Candidate, path: _FileKind) -> bool:
     return bool(is_record and _EMPTY_FIELD.search(line))
 
 
+def _is_sample_word(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether documentation, or a setting in a comment, has a word for a password in a value's place.
+
+    Other words there are often logins that work: the name of a product, or of its user.
+    """
+    if c.kind not in ("pass", "secret") or looks_random(value):
+        return False
+    is_commented = _COMMENT.match(c.before) and _LINE_OF_ITS_OWN.match(c.before)
+    return bool(is_commented or c.language == "docs") and bool(_WORD_FOR_PASSWORD.search(value.lower()))
+
+
+def is_word_for_password(c: Candidate) -> bool:
+    """Return whether a value is a number, or has a word for a password, and doesn't look random."""
+    has_word = c.value.isdigit() or bool(_WORD_FOR_PASSWORD.search(c.value.lower()))
+    return has_word and not looks_random(c.value)
+
+
 def _may_be_refused(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether the value is in the source of a test, where many requests are meant to be refused."""
     return path.is_test and c.language == "source"
@@ -16066,6 +16086,14 @@ _IN_CONTEXT = (
         "a.env ACCESS_KEY={A40}",
     ),
     _Context(
+        "it is a word for a password, as samples have",
+        "low",
+        "value and line",
+        _is_sample_word,
+        "a.md pas·sword=s3cret7x",
+        "a.md pas·sword=tulip7x9",
+    ),
+    _Context(
         "a test expects it",
         "low",
         "line",
@@ -16152,6 +16180,22 @@ _RESOURCE_ID = lazily(r"[A-Za-z0-9]{16,64}\Z")
 _COLLECTION = lazily(rb"/[a-z_]{2,30}s/\Z")
 _HASH_LINE = lazily(rb"(?m)^\s*[\"']?([\w./-]{1,200})[\"']?[ ]?[:=][ ]?[\"']?([0-9a-f]{16,64})[\"']?,?\r?$")
 _REACH_OF_HASHES = 2000  # bytes from a value in hex to others
+_REACH_OF_LOGIN = 2000  # bytes from a value that a test sets to a login with it
+_DEFINES_TEST = lazily(
+    rb"""(?xm)
+    ^[ \t]*(?:
+        (?:async[ ])?def[ ]test_|class[ ]\w*Test|(?:describe|context|it|test|scenario)(?:\.\w+)?[ (]+["'`]
+        |@(?:Test|ParameterizedTest|test[ ]")|\[(?:Fact|Test|Theory|TestMethod)\b|\#\[(?:\w+::)?test\b
+        |func[ ]Test[A-Z]|(?:public[ ])?(?:final[ ])?(?:function[ ]test|func[ ]test)
+    )
+    |\buse[ ]\w+\.\w*(?:ConnCase|SchemaCase|DataCase)\b|\bExUnit\b
+    """
+)
+_LOGS_IN = lazily(
+    rb"(?i)log_?in|sign_?in|log_?on|authenticat|(?:check|verify|match)_?pass|connect|\bhost(?:name)?\b|localhost"
+    rb"|database|postgres|mysql|redis|container|session"
+)
+_ENDS_STATEMENT = lazily(r"[\"'`]?\s*;?\s*\Z")
 _KNOWN_ANSWER = lazily(rb"(?i)\b(?:aad|ct|pt|(?:cipher|plain)_?text)[\"']?\s{0,9}[:=]")
 _PASSES_TO = lazily(rb"(?i)[:{]\s{0,60}[\"']?pass[\"']?:[ \t]{0,9}[\"']?\Z")  # the first in its mapping
 # Its letters first, which are found ten times as fast in one case as in both.
@@ -16250,9 +16294,41 @@ def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
         reason = "it is one of many hashes, most of them of something else"
     elif _is_of_resource(text, c):
         reason = "it is the id of a resource in a URL"
+    elif c.value.startswith("eyJ") and _is_refused(text, c.start, c.end):
+        reason = "it isn't signed, or is to be refused"
+    elif _is_only_set(text, c):
+        reason = "a test sets it, and nothing beside it logs in"
     elif _passes_to_name(text, c):
         reason = "it is a name in the same text, and `pass` is a verb"
     return judge_candidate(c, path, reason)
+
+
+def _is_only_set(text: bytes, c: Candidate) -> bool:
+    """Return whether a test sets a value that doesn't look random, and nothing beside it logs in with that.
+
+    What is passed to a call, or is in a mapping, has to be in the text again for a login. A variable may be
+    used anywhere in it.
+    """
+    if c.language not in ("source", "shell") or not is_word_for_password(c) or not _is_test(text):
+        return False
+    if _LOGS_IN.search(c.before.encode("latin-1")):
+        return False
+    if c.separator in ("=", ":=") and "." not in c.name and _ENDS_STATEMENT.match(c.after):
+        return not _logs_in(text)
+    around = text[max(0, c.start - _REACH_OF_LOGIN) : c.end + _REACH_OF_LOGIN]
+    return around.count(c.value.encode("latin-1")) < 2 or not _LOGS_IN.search(around)
+
+
+@lru_cache(1)  # one search for all values of a text
+def _is_test(text: bytes) -> bool:
+    """Return whether a text defines tests, as most frameworks do."""
+    return bool(_DEFINES_TEST.search(text))
+
+
+@lru_cache(1)
+def _logs_in(text: bytes) -> bool:
+    """Return whether a text logs in or connects anywhere."""
+    return bool(_LOGS_IN.search(text))
 
 
 def _is_among_hashes(text: bytes, c: Candidate) -> bool:
@@ -16317,6 +16393,19 @@ _NO_TEXT = lazily(rb"[\0-\x08\x0e-\x1f]")
 _BASE64_BEFORE = lazily(rb"(?=(?:\D{0,59}\d){3})(?=(?:[^A-Z]{0,59}[A-Z]){3})[A-Za-z0-9+/]{60}")
 _AWS_SECRET = lazily(rb"(?<![A-Za-z0-9+/=_.-])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_(-]|\.[a-z])")
 _HEX_OR_WORDS = lazily(rb"[0-9a-f]+|[0-9A-F]+|[A-Za-z/+]+")  # a hash, or words
+_OF_CLIENT = lazily(
+    rb"maps/api/js\?|[\"'_]current_key|geo\.API_KEY|GCM_SENDER_ID|\b(?:authDomain|messagingSenderId)\b"
+)
+_UNSIGNED = lazily(rb'(?i)"alg"\s*:\s*"none"')  # RFC 7519, 6
+_NO_SIGNATURE = lazily(rb"\.[a-z]{1,15}[\"'`]")  # but a word: eyJ….eyJ….signature
+_NAMED_REFUSED = lazily(
+    rb"(?i)(?:bad|broken|corrupt\w{0,20}|expired|forged|invalid|malformed|tampered|wrong)_?(?:access_?|id_?)?"
+    rb"(?:jwt|token)[\"']?\s{0,9}(?::=|[:=(,])\s{0,40}[bfr]?[\"'`]{1,3}\s{0,40}\Z"
+)
+_REFUSES_TOKEN = lazily(
+    rb"(?i)signature[_ ]?(?:error|invalid|mismatch)|invalid[_ ]?(?:signature|token)|bad[_ ]?signature"
+    rb"|malformed"
+)
 _BESIDE_ID = 200  # bytes between an AWS key id and its secret
 
 
@@ -16482,7 +16571,8 @@ def _token_at(text: bytes, start: int, size: int = 0) -> Span | None:
     """Return the token that begins here or, with a prefix such as "v1.", before this run, judged; else None.
 
     `size` is the length of the run, by which tokens without a prefix are found. A token whose checksum is
-    wrong, or that has expired, is medium at most; Twilio's key is low where it is an id.
+    wrong, or that has expired, is medium at most, as is Google's key for an app's clients; Twilio's key is
+    low where it is an id, and a JWT that is refused.
     """
     token = prefixes().match_at(text, start, size)
     if not token:
@@ -16491,8 +16581,29 @@ def _token_at(text: bytes, start: int, size: int = 0) -> Span | None:
     # An API key of Twilio has a secret beside it, and an id.
     if rule.id == "twilio-key" and _NAMED_SID.search(text, max(0, start - 30), start):
         return judge_span(rule, found.span(), found[0], reason="it is an identifier")
+    if rule.id == "jwt" and _is_refused(text, *found.span()):
+        return judge_span(rule, found.span(), found[0], reason="it isn't signed, or is to be refused")
     doubt = doubt_about(rule.id, found[0])
+    if rule.id == "google-api-key" and _is_of_client(text, *found.span()):
+        doubt = "it is in the settings of an app's clients, which Google means to be public"
     return judge_span(rule, found.span(), found[0], reason=doubt, at_most="medium")
+
+
+def _is_of_client(text: bytes, start: int, end: int) -> bool:
+    """Return whether a key of Google is in what each client gets: settings of Firebase, or a map's URL.
+
+    https://firebase.google.com/docs/projects/api-keys
+    """
+    return bool(_OF_CLIENT.search(text, max(0, start - 300), end + 300))
+
+
+def _is_refused(text: bytes, start: int, end: int) -> bool:
+    """Return whether a JWT has no signature, or a test says beside it that it is refused."""
+    token = text[start:end]
+    if _UNSIGNED.search(decode64(token.partition(b".")[0])) or _NO_SIGNATURE.match(text, end):
+        return True
+    before = text[max(0, start - 80) : start]
+    return bool(_NAMED_REFUSED.search(before) or _REFUSES_TOKEN.search(text, end, end + 250))
 
 
 def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...]) -> Iterator[Span]:

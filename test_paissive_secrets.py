@@ -26844,7 +26844,7 @@ def test_what_looks_random_is_a_finding_of_low_confidence_at_least(path, line):
 
 REPORTED = """
 topics.json "icon": "https://x.local/o/a%2Fb.svg?alt=media&tok·en={u}"
-a.md [coverage](https://x.local/graph/badge.svg?tok·en={A10})
+a.md [coverage](https://x.local/graph/badge?tok·en={A10})
 a.java put("s3.secret·Key", "{u}");
 a.json "ke·y": "{B96}"
 a.cs clientKe·y = "{B43}="
@@ -27255,7 +27255,7 @@ MORE_PROOFS = r"""
 it is a placeholder
     - username:password - client_id:client_secret - :pass - id:value - user:pass:word
     + ada:pass7Qx + user:pass7Qx + id:values
-    - REPLACED
+    - REPLACED - not a real key - not_real
     + REPLACEDk7Q9
     + hidden7Qx + k7Hidden
     - your_x9 - your 9x - yourtoken - place_holder
@@ -27321,7 +27321,9 @@ it is the name of an algorithm or an encoding
     + rsa_! + A128KW! + !HmacSHA1 + aes-256-gcm:- + rsa.x + argon2- + ec.dh_x + rsa x + kcrypt
     + ec dh_x
     + aes-2-6-
-it is a number or a date
+it is a number, a few bytes or a date
+    - \x00\x1b
+    + \x00\x01\x02\x03\x04\x05\x06\x07
     - GHSA-8mxv-9xhp-86h4
     + GHSA-8mxv-9xhp-86h4-k7Qx + ghsa-K7
     + 0z17 + 0x{a16} + 0x1z + 7z64 + #ggg + 2020-01-31_10:00 + 2020-01-31T10:00x01:00
@@ -27353,6 +27355,8 @@ it is a version
     - 0.2
     + 1.2-! + k=1.2 + 1.2|| 3 + 1.2 ||3 + v11.22.33h1:x + v1.2.3/Go.mod
 it is a type, a state or a rule for a field
+    - locked
+    + locked7 + lockedup
     - optional
     + optionals
     - option - options - flag - flags
@@ -27372,6 +27376,7 @@ it is a type, a state or a rule for a field
     - min:0
     + kbArray + A-Array + -1* + value_ + valid0 + valid_ + ktring + 0bArray + _bArray
 it is a hash
+    - \$5\$k7 - me:$7$101$k7 - $H$k7 - $S$k7
     + $3$k7 + $2z$k7 + *{U40} + md5{a32} + Ab-c-{a32}
     + md5*k7 + aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:ag
     - $1$k7 - $5$k7 - $y$k7 - $P$k7 - $2a$k7 - $2x$k7 - $2y$k7 - $shiro1$k7 - x:$1$k7 - xy:$6$k7
@@ -27494,6 +27499,8 @@ it is a call or a template
 what is before it says that it is something else
     - Default: "arn:aws:secretsmanager:us-east-1:733304292857:
     + "arn: x: + barn
+    - ![x](a/badge.svg?
+    + ![x](a/badge.svg?b
     - a GPG - pgp  - using RSA
     + gpgk + RSA
     - '?" - x?' - PUBLIC
@@ -27537,6 +27544,8 @@ it is a sample from documentation
     - JBSWY3DPEHPK3PXP - k7EXAMPLEKEY - EXAMPLE{A20}
     + kJBSWY3DPEHPK3PXP + EXAMPLEkey + 4eC39HqLyjWDarjtT1zdp7dd
 it is a file
+    - $HOME/.ssh/k7 - ${HOME}/k7 - ${K:-$HOME/k7}
+    + $HOMEk7/Qx + k7$HOME/Qx
     - a.b-c/d.pem - keys/server.pem - a.js - a.ts - a.json - a.yml - a.yaml - a.txt - a.key - a.crt
     - a.p12 - a.jks - a.conf - a.cfg - a.env - a.sh - a.rb - a.go - a.java - a.php - a.xml - a.html
     - a.md - a.png - a.jpg - a.svg - a.pdf - a.py:12 - b/a.pem - a.py:0
@@ -28482,7 +28491,32 @@ a.py | pass·word_confirmed = "V4x7q" | ends -
 
 
 # Files and lines: + sets a password to a word that anybody would try, - doesn't.
+# What a test sets to VALUE, and what logs in with it; · hides the names from audits.
+ONLY_SET = [
+    'def test_a():\n    user = User(pass·word="VALUE")\n    assert user.save()',
+    'test "a" do\n    user = insert(:user, pass·word: "VALUE")\n    sign_in(user)',
+    '@Test\nvoid a() { a.setPass·word("VALUE"); assertEquals("VALUE", a.getPass·word()); }',
+    "it('a', () => {\n  form.fill({pass·word: 'VALUE'})\n})",
+    'func TestA(t *testing.T) {\n\tconfig := a(map{"pass·word": "VALUE"})\n}',
+]
+LOGS_IN = [
+    'user = User(pass·word="VALUE")',
+    'def test_a():\n    client.login(pass·word="VALUE")',
+    'def test_a():\n    pass·word = "VALUE"\n    client.login("me", pass·word)',
+    'def test_a():\n    user = User(pass·word="VALUE")\n    log_in(user, "VALUE")',
+]
+
+
+@pytest.mark.parametrize("value", ["s3cret77", "MyPassw0rd!"])
+def test_a_word_for_a_password_that_a_test_sets_is_reported_if_something_logs_in_with_it(value):
+    texts = [text.replace("·", "").replace("VALUE", value) for text in ONLY_SET + LOGS_IN]
+    assert [bool(reported(text, "a.py")) for text in texts] == [False] * 5 + [True] * 4
+
+
 WEAK = """
+- a.md pass·word=secret123
++ a.env pass·word=secret123
+- a.yml   # pass·word: secret123
 + a.ts clientSecre·t: 'secret123',
 + a.java x.setClientSecre·t("passw0rd")
 - a.ts clientSecre·t: 'my-secret-1',
@@ -28528,7 +28562,7 @@ WEAK = """
 - a.py badpw = "notarealpass·word"
 - a.ts user = {pass·word: 'pass'}
 + a.ts user = {pass·word: 'mysuperpass·word'}
-+ a.mdx   pass·word: 'secretpass·word!!',
+- a.mdx   pass·word: 'secretpass·word!!',
 - a.mdx   pass·word: 'pass·word',
 - a.md | `admin` pass·word | `test-pass·word` |
 + tests/a.py PASS·WORD = "postgres"
@@ -28808,6 +28842,7 @@ def manifest(kind, **parts):
 
 LOGINS = {"any-entry": base64_of(LOGIN), ".dockerconfigjson": base64_of('{"auths": 1}')}
 SECRET = manifest("Secret", data=LOGINS)
+SIGNED = base64_of('{"enc": "none", "alg": "HS256"}').rstrip("=")
 UNSIGNED = base64_of('{"alg": "none", "typ": "JWT"}').rstrip("=")
 YAML = f"""apiVersion: v1
 kind: Secret
@@ -29130,18 +29165,50 @@ SURROUNDED = [
     ("docker run -u app:app x; docker run -u 1000:1000 y", None),
     (f"mkdir -p{LOGIN}", None),
     (f"mysql --version; ssh -p{LOGIN} x.local", None),
-    (f"{UNSIGNED}." + base64_of('{"sub": "somebody"}').rstrip("=") + ".", "jwt"),
-    (f"{UNSIGNED}." + base64_of('"sub": "somebody"').rstrip("=") + ".", None),
-    (f"{UNSIGNED}." + base64_of('{"sub": "somebody"').rstrip("=") + ".", None),
-    (f"{UNSIGNED}." + base64_of('{"sub": "somebody"').rstrip("=") + ".a1B2c3D4e5", "jwt"),
-    (f"{UNSIGNED}." + base64_of('{"sub": "somebody"}\n').rstrip("=") + ".", "jwt"),
-    (f"{UNSIGNED}." + url_base64_of('{"sub": "??>>~~??>>"}') + ".", "jwt"),
+    (f"{SIGNED}." + base64_of('{"sub": "somebody"}').rstrip("=") + ".", "jwt"),
+    (f"{SIGNED}." + base64_of('"sub": "somebody"').rstrip("=") + ".", None),
+    (f"{SIGNED}." + base64_of('{"sub": "somebody"').rstrip("=") + ".", None),
+    (f"{SIGNED}." + base64_of('{"sub": "somebody"').rstrip("=") + ".a1B2c3D4e5", "jwt"),
+    (f"{SIGNED}." + base64_of('{"sub": "somebody"}\n').rstrip("=") + ".", "jwt"),
+    (f"{SIGNED}." + url_base64_of('{"sub": "??>>~~??>>"}') + ".", "jwt"),
     (url_base64_of('{"x": "??>>~~", "alg": 1}') + "." + url_base64_of('{"sub": 1}') + ".a", "jwt"),
     (
         base64_of('{"type": "JWT"}').rstrip("=") + "." + base64_of('{"sub": "somebody"}').rstrip("=") + ".a",
         None,
     ),
 ]
+
+
+JWT_END = ps.make_samples("{W43}")
+WEB_TOKEN = SIGNED + "." + base64_of('{"sub": "somebody"}').rstrip("=")
+REFUSED_JWTS = [
+    f'x = "{UNSIGNED}.' + base64_of('{"sub": "somebody"}').rstrip("=") + '."',
+    f'x = "{WEB_TOKEN}.signature"',
+    f'expiredToken = "{WEB_TOKEN}.{JWT_END}"',
+    f'let corrupted_jwt =\n    "{WEB_TOKEN}.{JWT_END}"',
+    f'x = "{WEB_TOKEN}.{JWT_END}"\n\nassert verify(x) == {{:error, :signature_error}}',
+]
+
+
+@pytest.mark.parametrize("text", REFUSED_JWTS)
+def test_a_web_token_that_is_to_be_refused_is_a_finding_of_low_confidence(text):
+    assert found(text) and not reported(text)
+    assert reported(f'expected_token = "{WEB_TOKEN}.{JWT_END}"  # "signature"') == ["jwt"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"current_key": "{key}"',
+        "<script src='https://maps.googleapis.com/maps/api/js?key={key}'>",
+        'const app = initializeApp({{\n  apiKey: "{key}",\n  authDomain: "x.local"',
+        "<key>API_KEY</key>\n<string>{key}</string>\n<key>GCM_SENDER_ID</key>",
+    ],
+)
+def test_a_key_of_google_for_the_clients_of_an_app_is_medium(text):
+    key = ps.make_samples("AIza{W35}")
+    for line, confidence in ((text.format(key=key), "medium"), (f'YOUTUBE_KEY = "{key}"', "high")):
+        assert [match.confidence for match in scanned(line)] == [confidence]
 
 
 def test_what_stands_around_a_value_tells_what_it_is():
