@@ -12439,8 +12439,11 @@ class _Rotation:
         return exists
 
     def require_pending(self) -> str:
-        """Return the pending value; raise NotFound without one, since no rotation is unfinished."""
+        """Return the pending value; raise NotFound without one, since there is nothing to finish."""
         pending = self.value("pending")
+        if pending is None and "started" in self.policy:
+            hint = f"use: rotate now {self._word}, or: rotate abort {self._word}"
+            raise NotFound(f"the rotation of {self._shown} ended before it had a new value", hint=hint)
         if pending is None:
             raise NotFound(f"no rotation of {self._shown} was left unfinished", hint="nothing to do")
         return pending

@@ -20262,6 +20262,15 @@ def test_each_command_does_in_each_state_of_a_rotation_what_it_is_for(in_memory,
         assert in_memory.stages()[1:] == (outcomes[command], None)
 
 
+def test_resume_says_what_to_do_about_a_rotation_that_has_no_value_yet(in_memory):
+    in_memory.begin(("older", OLD))
+    ps.Policies(in_memory.store, in_memory.rotation.path).change(in_memory.name, {"started": ps.utc_now()})
+    said = (
+        "NotFound: the rotation of 'DB_PASSWORD' ended before it had a new value; use: rotate now DB_PASSWORD"
+    )
+    assert refusal(in_memory.rotation.resume, in_memory.name).startswith(said)
+
+
 @pytest.fixture
 def rotation(tmp_path):
     memory = ps.MemoryStore()
