@@ -13968,7 +13968,7 @@ _READ = lazily(  # what follows the first letter of a call that reads: [g]etToke
     """
 )
 _TYPES = lazily(  # what ends the name of a field that is typed into: passwordField.fill(
-    rb"(?<=\w)(?:El(?:ement)?|Field|Input|Locator|(?:Text)?Box|_(?:field|input))?"
+    rb"(?:(?<=[^\W_])|(?<=[^\W_]_))(?:El(?:ement)?|Field|Input|Locator|(?:Text)?Box|_(?:field|input))?"
     rb"\.(?:fill|send_?[kK]eys|setValue|type)\Z"
 )
 _SETTING = lazily(rb"(?i)\b(?:set(?:env|x)?|env) (?:-\w+ )?\Z")  # of a shell or a Dockerfile

@@ -26924,6 +26924,7 @@ def test_a_password_is_judged_alike_however_source_sets_it():
 
 NOT_REPORTED = """
 a.py .send_keys("p4ssw0rd!x")
+a.py _.send_keys("p4ssw0rd!x")
 a.sql VALUES ('a','access.tok·en.claim'),('{u}','use.refresh.tok·en'),('{u}', 'x')
 a.sh curl -u$user:$pass·word localhost:15672/api/overview
 a.rst pass·word=password,
