@@ -4985,6 +4985,13 @@ class DictStore:
         return len(self.values)
 
 
+def test_a_not_found_of_an_object_is_passed_on_as_it_is():
+    error = ps.NotFound("not here", hint="look there")
+    methods = dict.fromkeys(["get", "set", "delete", "names"], unittest.mock.Mock(side_effect=error))
+    store = ps.as_store(types.SimpleNamespace(**methods))
+    assert failure(store.get, "A") is failure(store.delete, "A") is error
+
+
 def test_a_key_error_of_an_object_means_that_there_is_no_such_secret():
     store = ps.as_store(DictStore())
     for act in (store.get, store.delete):
@@ -8542,6 +8549,15 @@ def test_the_commit_of_a_store_is_that_of_the_repository_that_a_link_to_its_fold
     assert ps.checked_out_commit(str(link), ps.FileCache()) == head
 
 
+@pytest.mark.parametrize("digits", [40, 64])
+def test_git_is_not_started_to_say_which_commit_the_last_line_of_its_log_has(digits, folder, monkeypatch):
+    plant(folder, ".git/logs/HEAD")
+    lines = (f"{old * digits} {new * digits} A <a@b> 1 +0000\tcommit: x\n" for old, new in ("01", "12"))
+    (folder / ".git/logs/HEAD").write_text("".join(lines))
+    monkeypatch.setattr(ps, "ask_git", unittest.mock.Mock(side_effect=AssertionError("started git")))
+    assert ps.checked_out_commit(str(folder), ps.FileCache()) == "2" * digits
+
+
 def test_git_is_not_started_to_say_that_a_new_repository_has_no_commit(repository, monkeypatch):
     def refuse(folder, *args, **more):
         pytest.fail(f"started git {args}")
@@ -9805,6 +9821,14 @@ def test_a_user_whose_name_no_member_can_have_is_the_owner(login, store_folder, 
     monkeypatch.setattr(getpass, "getuser", unittest.mock.Mock(side_effect=login))  # errors as in a container
     made = f"note: made {store_folder}, whose first member is 'owner'; `password` adds a master password\n"
     assert say("set", "DB", "--backend", "file", stdin="1") == (0, made)
+
+
+def test_a_store_that_does_not_open_has_no_values_left_out_with_a_warning(tmp_path, monkeypatch, capsys):
+    sealed_store(tmp_path, monkeypatch).set("DB", "1")
+    monkeypatch.delenv("PAISSIVE_IDENTITY")
+    capsys.readouterr()
+    assert type(failure(ps.FileStore(tmp_path / ".paissive").get_everything)) is ps.Locked
+    assert capsys.readouterr().err == ""
 
 
 def test_of_an_identity_and_a_password_that_are_set_both_open_a_new_store(store_folder, monkeypatch, say):
@@ -14988,6 +15012,18 @@ def test_an_idle_program_keeps_its_token_and_its_leases(stub, tmp_path):
         [keeper] = (thread for thread in threading.enumerate() if thread.name == "VaultStore.keep_alive")
         eventually(database.renewed.exists)
     assert not keeper.is_alive() and database.asked["auth/token/revoke-self"] == 0
+
+
+def test_leases_that_are_due_are_renewed_together_and_the_next_one_says_when(stub):
+    database = Database(stub)
+    store = database.server.store(**LDAP)
+    store.get("db/creds/app#user")
+    session = store._session
+    session.leases["db/creds/other"] = copy.copy(session.leases["db/creds/app"])
+    session._lease.renew_at = ps.FOREVER
+    for lease in session.leases.values():
+        lease.renew_at = 0
+    assert 1 <= store.renew() <= 4 and database.asked["sys/leases/renew"] == 2
 
 
 def test_a_secret_that_an_idle_program_reads_later_is_renewed_and_none_after_it_is_closed(stub, monkeypatch):
@@ -21249,7 +21285,7 @@ def test_rotate_rollback_swaps_the_values_and_rotate_drop_forgets_the_previous_o
 STRUCTURED = [
     "postgres://db/app",
     "Server=db;Password=" + CANARY,
-    '{"user": "a"}',
+    '\n{"user": "a"}',
     "-----BEGIN " + "X-----\nx",
 ]
 
@@ -23358,6 +23394,15 @@ def test_a_handler_that_redacts_still_returns_whether_it_has_passed_a_record_on(
     handler.addFilter(lambda record: record.levelno == logging.ERROR)
     records = [logging.makeLogRecord({**PLAIN, "levelno": level}) for level in (logging.ERROR, logging.INFO)]
     assert [bool(handler.handle(record)) for record in records] == [True, False]
+
+
+def test_redact_logs_leaves_others_that_listen_for_values_in_place(log):
+    ps.secret_listeners.append((heard := []).append)
+    ps.redact_logs([])
+    store = ps.MemoryStore()
+    store.set("A_TOKEN", SAFE)
+    log.error(ps.get_secret("A_TOKEN", backend=store))
+    assert (log.text(), heard) == ("***\n", [SAFE])
 
 
 def test_redact_covers_child_loggers_and_handlers_added_later(log, capsys):
