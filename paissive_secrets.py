@@ -1565,7 +1565,8 @@ def _is_setting_of(name: str, value: str) -> bool:
     """Return whether a value under a secret's name shows that it is a setting.
 
     That is a short number, a duration or a size, a flag, a path, an address without a random part, or what
-    settings of such a name have; see the examples below. A password in an address is for the caller to find.
+    settings of such a name have: redis for TOKEN_STORE, login for AUTH. A password in an address is for the
+    caller to find.
     """
     kind = kind_of_name(name)
     if re.fullmatch(_NUMBER, value):
@@ -1659,7 +1660,7 @@ def looks_like_reference(text: str) -> bool:
 
 
 def reject_reference(value: str, what: str, hint: str) -> None:
-    """Raise BadValue, which begins with `what`, for a value that would itself be resolved as a reference."""
+    """Raise BadValue, which begins with `what`, for a value that looks_like_reference."""
     if looks_like_reference(value):
         raise BadValue(f"{what} would be followed as a reference", hint=hint)
 
@@ -14209,7 +14210,7 @@ def _differing_lines(last: bytes, text: bytes) -> tuple[int, int]:
 
 
 def _count_equal(size: int, are_equal: Callable[[int], bool]) -> int:
-    """Return how many of `size` bytes are equal, to within 64; `are_equal` compares that many."""
+    """Return how many of `size` bytes are equal, or up to 63 fewer; `are_equal(count)` compares so many."""
     low, high = 0, size
     if size < 64 or not are_equal(64):  # most texts of a tree
         return 0
@@ -14486,7 +14487,7 @@ def find_or_end(text: bytes, part: bytes, start: int, end: int) -> int:
 
 
 def literals(text: bytes, language: _Language) -> Iterator[tuple[int, bytes]]:
-    """Yield strings of several lines in source that set things as a file does, and where they begin."""
+    """Yield (place, text) of each string in source that has several lines and sets things as a file does."""
     for quote in _LONG_QUOTES.get(language.ending, ()):
         parts = text.split(quote)
         at = 0
@@ -14584,10 +14585,11 @@ def _end_of_key(window: bytes, language: _Language, match: re.Match[bytes], name
 
 
 def _key_before(window: bytes, begin: int) -> tuple[int, bytes]:
-    """Return (start of the key whose value is the name at `begin`, or -1 for none; the sign before the name).
+    """Return (place of the key whose value is the name at `begin`, sign before the name): {"key": "NAME"}.
 
-    The sign is the last byte before the name, its quote and white space, but "=" for "=>", and "{" for the
-    name of a block of Terraform.
+    The place is -1 if what precedes isn't the key of a name, as _KEYS_OF_NAMES has them. The sign is the last
+    byte before the name, its quote and white space, but "=" for "=>", and "{" for the name of a block of
+    Terraform; b"" if there is none.
     """
     before = window[max(0, begin - 60) : begin]
     ahead = before.rstrip(b"\\\"'` \t\r\n")
@@ -14666,7 +14668,7 @@ def _keys_below(window: bytes, begin: int, after: int, is_block: bool) -> list[_
 
 
 def _attributes(regex: re.Pattern[bytes], window: bytes, at: int) -> list[_AttributeKey]:
-    """Return the keys of the attributes, elements or arguments that begin at `at`."""
+    """Return the keys of the attributes, elements or arguments that begin at `at`, in order."""
     keys: list[_AttributeKey] = []
     while len(keys) < _MAX_ATTRIBUTES and (found := regex.match(window, at)):
         keys.append(_AttributeKey(found["key"], found.end("end")))
@@ -14876,7 +14878,7 @@ _PAIRS = r"""
 
 
 def _score(c: Candidate, chosen: bool = False) -> int:
-    """Return log odds in hundredths; without what is weak about a `chosen` password."""
+    """Return the log odds of a secret, in hundredths; without what is weak about a `chosen` password."""
     weights = load_weights()
     found = features(c)
     if chosen:
@@ -14885,19 +14887,9 @@ def _score(c: Candidate, chosen: bool = False) -> int:
 
 
 def features(c: Candidate) -> list[str]:
-    """Return the features of a candidate, as "GROUP FACT": facts about its place, its name and its value.
-
-    Whatever sets a value counts as "=", and the parenthesis of a comparison as "==".
-    """
-    called = c.separator in ",(" and _CALLED_WITH.search(c.before)
-    if c.separator == "," and c.name.rpartition(".")[2].isupper():  # a constant
-        called = called or _CALLED_WITH.search(c.before + '"')
-    separator = "=" if called or c.name.lower() == "by" else c.separator
-    if separator == "(" and _sets_literal(c):
-        separator = "="
+    """Return the features of a candidate, as "GROUP FACT": facts about its place, its name and its value."""
     name = _COMPARES.sub("", c.name)
-    if separator == "(" and name != c.name:
-        separator = "=="
+    separator = _separator_of(c)
     value = c.value.encode("latin-1")
     if c.quote and c.language != "source" and _is_passphrase(c.value):
         value = value.replace(b" ", b"-")
@@ -14906,6 +14898,20 @@ def features(c: Candidate) -> list[str]:
         *_features_of_value(value.translate(_DIGITS_TO_0)),
         *_marks(c),
     ]
+
+
+def _separator_of(c: Candidate) -> str:
+    """Return the separator, but "=" for whatever sets a value, and "==" for a call that compares."""
+    if c.name.lower() == "by":
+        return "="
+    if c.separator not in (",", "("):
+        return c.separator
+    if _CALLED_WITH.search(c.before) or _sets_literal(c):
+        return "="
+    if c.separator == "(":
+        return "==" if _COMPARES.search(c.name) else "("
+    is_constant = c.name.rpartition(".")[2].isupper()  # which has no quote before it
+    return "=" if is_constant and _CALLED_WITH.search(c.before + '"') else ","
 
 
 def _is_passphrase(value: str) -> bool:
@@ -15349,10 +15355,10 @@ def judge_span(
     at_most: str = "low",
     path: _FileKind = _NO_FILE,
 ) -> Span:
-    """Return a span with its final confidence and, if that was lowered or is "", the reason.
+    """Return a span with its final confidence and the reason for it; "" is no reason against a higher one.
 
-    It begins as the confidence of the rule or, under a telltale name, of the score: "" if that is too low.
-    The first of these that applies lowers it:
+    It begins as the confidence of the rule or, for a candidate of a scored rule, of the score: "" if that is
+    too low. The first of these that applies is the reason, and lowers what is above its limit:
 
         a reason of this section against a secret   to low
         `reason`, the detector's own                to `at_most`, which is never above the rule's
@@ -15380,17 +15386,18 @@ def _confidence_of_score(c: Candidate) -> str:
     """Return the confidence of a candidate's score.
 
     A value that looks random is low at least, never "", and medium if it is the whole of a long key. Any
-    other under the name of a key needs more outside settings, where most keys find an entry, unless its name
-    says what it opens.
+    other under the name of a key needs more outside settings, where most keys find an entry, unless it looks
+    random and its name says what it opens.
     """
     score = _score(c)
-    is_whole_key = bool(_WHOLE_KEY.match(c.value)) and is_secret_name(c.name) and looks_random(c.value)
+    is_random = looks_random(c.value)
+    is_whole_key = is_random and is_secret_name(c.name) and bool(_WHOLE_KEY.match(c.value))
     if is_whole_key and c.separator in ("=", ":", "=>", ","):
         score = max(score, _LIKELY)
-    opens = c.language != "docs" and _opens_something(c) and looks_random(c.value)
+    opens = is_random and c.language != "docs" and _opens_something(c)
     if c.kind == "key" and not (is_whole_key or opens or _is_in_settings(c)) and score < _LIKELY_KEY:
         score = min(score, _LIKELY - 1)
-    return level(score) or ("low" if looks_random(c.value) else "")
+    return level(score) or ("low" if is_random else "")
 
 
 def _reason_against_span(rule: Rule, value: bytes, candidate: Candidate | None, path: _FileKind) -> str:
@@ -15447,7 +15454,7 @@ def _reason_against_value(value: str, reasons: tuple[str, ...] = ()) -> str:
             and row.regex.search(texts[row.where])
         ):
             return row.reason
-    encoded = value.rpartition(" ")[2]
+    encoded = value.rpartition(" ")[2]  # behind "Basic"
     if not reasons and re.fullmatch("[A-Za-z0-9+/_-]{8,}={0,2}", encoded):
         plain = latin1(decode64(encoded.encode())).strip()
         if len(plain) > 5 and re.fullmatch("[ -9;-~]+", plain):
@@ -15513,11 +15520,13 @@ def is_weak_password(c: Candidate) -> bool:
         return False
     if _is_chosen_secret(c):
         return True
-    # In source, the secret or the key of an application: abc123, admin#1.
+    # In source, the secret of an application, but not its key or its token: abc123, admin#1.
     if is_literal and _opens_something(c):
+        if words[-1] != "secret":
+            return False
         is_numbered = _NUMBERED_KEY.match(c.value) and not looks_random(c.value)
         is_chosen = _WORDS_AND_DIGITS.match(c.value) and _CHOSEN.match(c.value.lower())
-        return words[-1] == "secret" and bool(is_numbered or is_chosen)
+        return bool(is_numbered or is_chosen)
     if not (is_pass or is_secret):
         return False
     # Letters only: a word of the name, such as password, and any for an application.
@@ -15695,19 +15704,19 @@ _NUMBERED_WORDS = lazily(r"[a-z]{3,15}\d{0,2}(?:-[a-z]{2,10}\d{0,2}){0,4}\Z")
 
 
 def _is_identifier(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether the value is a UUID under a name that doesn't say secret.
+    """Return whether the value is a UUID under a name that doesn't say secret, or finds an entry.
 
-    Under "key" alone, also a value that has one, and a number in hex: they find an entry. So does the key
-    in a table or a call of a program whose name doesn't say what it opens.
+    In source, any key in a table or a call does whose name doesn't say what it opens. Under "key" alone, a
+    number in hex does, and a value that has a UUID.
     """
-    if not _UUID_VALUE.match(value):
-        is_entry = value.startswith("0x") or (len(value) > 36 and _WITH_UUID.search(value))
-        finds_entry = c.language == "source" and c.separator in ("(", ",", "{", "=>")
-        finds_entry = finds_entry and c.kind == "key" and not _opens_something(c)
-        return (c.name.lower() == "key" and bool(is_entry)) or finds_entry
-    if c.separator == "," and not _CALLED_WITH.search(c.before):  # in a row of SQL, for instance
+    if _UUID_VALUE.match(value):
+        if c.separator == "," and not _CALLED_WITH.search(c.before):  # in a row of SQL, for instance
+            return True
+        return bool(re.search(r"(?i)(?:\A|\.)key\Z", c.name)) or not is_secret_name(c.name)
+    is_in_code = c.language == "source" and c.separator in ("(", ",", "{", "=>")
+    if c.kind == "key" and is_in_code and not _opens_something(c):
         return True
-    return bool(re.search(r"(?i)(?:\A|\.)key\Z", c.name)) or not is_secret_name(c.name)
+    return c.name.lower() == "key" and (value.startswith("0x") or bool(_WITH_UUID.search(value)))
 
 
 def _is_in_settings(c: Candidate) -> bool:
@@ -15773,7 +15782,7 @@ def _is_label(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _is_in_sentence(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether the value is a word of a sentence with a colon, or of a comment's label."""
+    """Return whether a bare value is a word of a sentence: behind a colon, a comment's label or "by"."""
     if c.quote:
         return False
     if c.name.lower() == "by":  # the token identified by 00Tk…
@@ -15837,14 +15846,18 @@ def _is_in_string(c: Candidate) -> bool:
 
 
 def _is_bare_name(value: str, c: Candidate) -> bool:
-    """Return whether what looks like a name is one, or several with dots, rather than a bare password.
+    """Return whether a value that _MEMBERS matches, such as `a.b`, is code rather than a bare password.
 
-    So it is behind => and :=, in a call or a type behind a colon, and in a line of its own as an argument.
+    It is if it has members, behind => and :=, and behind a colon in a call. On a line of its own, it is an
+    argument if a comma, a parenthesis or a semicolon follows it or, where nothing does, if it has a "_".
     """
-    if c.separator in ("=>", ":=") or not value.isidentifier() or (c.separator == ":" and "(" in c.before):
+    if not value.isidentifier() or c.separator in ("=>", ":="):
         return True
-    ends_argument = c.after[0] in ",);" if c.after else "_" in value
-    return not c.before.strip() and ends_argument
+    if c.separator == ":" and "(" in c.before:
+        return True
+    if c.before.strip():
+        return False
+    return c.after[0] in ",);" if c.after else "_" in value
 
 
 def _is_reference_in_template(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -15895,9 +15908,9 @@ def _is_compared_with(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _is_mocked(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether the value is in what a mocked server replies, or in one line of its data.
+    """Return whether the value is in what a mocked server replies, or in a record on one line of its data.
 
-    Such a line has fields before and after the value, some of them without a value.
+    Such a line has four fields or more, one of them behind the value, and one without a value.
     """
     if c.language != "source" or c.kind not in ("token", "key", "auth"):
         return False
@@ -16256,7 +16269,7 @@ def find_spans(
 
 
 def _whole_file(text: bytes, path: str) -> Iterator[Span]:
-    """Yield all that a file holds if that is one value, and the file's name one of a secret: db_password.txt.
+    """Yield the one word that a file holds if the file's name is a secret's: db_password.txt.
 
     If the value looks random, its folder may have that name instead. Source, such as pw.py, holds code.
     """
@@ -16758,7 +16771,7 @@ def _private_key(text: bytes, at: int) -> Detected:
 
 
 def find_key_store(first: bytes, path: str) -> Span | None:
-    """Return the place of a private key in a binary file that is a key store; None if it isn't one.
+    """Return the span of a private key in a binary file that is a key store; None if it isn't one.
 
     Android's debug.keystore doesn't count: everybody has the same.
     """
@@ -17174,7 +17187,7 @@ def _sample_of_part(part: str, numbers: Iterator[int]) -> str:
 
 
 def _tokens_of_project(text: bytes, rules: Iterable[Rule]) -> Iterator[Span]:
-    """Yield tokens of a project's rules, by `find`: they may have any letters and any length."""
+    """Yield tokens of a project's rules, which may have any letters and any length, wherever a prefix is."""
     literals = [(rule, prefix.encode()) for rule in rules for prefix in rule_prefixes(rule.prefix)]
     for rule, prefix in literals:
         # A word's beginning, maybe after an escape; what begins with a sign needs nothing before it.
@@ -17271,7 +17284,7 @@ def scan(
 
     `custom` are rules of the project; the spans that `known` finds take precedence. Of a binary file or an
     archive, only known values and a key store at its beginning are found; it is counted in `skipped`, as
-    "binary" or "archive". With `explain`, yield rejected matches too, and the reasons.
+    "binary" or "archive". With `explain`, yield rejected matches too, with "" for their confidence, and why.
     """
     first = next(chunks, b"")
     is_stdin = path == "-"
@@ -18086,7 +18099,7 @@ _PATTERN_OF_NAME = lazily(r"(?s)(?:[^\\\[]|\[(?![!^]?\])(?:[^\]\\\[]|\[(?!:))+\]
 
 
 def _matches_names(expressions: Sequence[re.Pattern[str] | None], names: Sequence[str]) -> bool:
-    """Return whether the names of a path match the expressions of a pattern, all of them.
+    """Return whether all names of a path match a pattern's expressions, of which None is any number of names.
 
     The time grows with the product of both lengths at most.
     """
@@ -18436,10 +18449,11 @@ class AuditOptions(NamedTuple):
 
 
 def audit(paths: _OneOrMore = ".", **options: Any) -> Iterator[Finding]:
-    """Yield the secrets left in files, except those that the baseline accepts.
+    """Return an iterator over the secrets left in files.
 
-    The options are those of AuditOptions, by name. Raises what Audit
-    raises.
+    Those that the baseline accepts are left out. The options are those of
+    AuditOptions, by name. Raises what Audit raises: for a bad path or
+    option, settings or baseline at once, else from the iterator.
     """
     return iter(Audit(paths, **options))
 
@@ -18498,7 +18512,8 @@ class Audit:
     def _read_settings(self) -> _AuditSettings:
         """Return the settings at the project's top.
 
-        They are empty if there are none, or if the project isn't trusted. Raise BadValue if they are wrong.
+        They are empty if there are none, or if the project isn't trusted. Raise BadValue if they are wrong,
+        Unsafe if they are a link.
         """
         path = self._scope.top + AUDIT_SETTINGS
         if self.options.untrusted or not os.path.lexists(path):
@@ -18914,9 +18929,9 @@ def _folder_to_ask(path: str) -> str:
 
 
 def shown_path(path: str, base: str) -> str:
-    """Return a path relative to the base, which it is in, without "/" at its end: "" for the base itself.
+    """Return a path relative to the base, without "/" at its end: "" for the base itself, "-" for stdin.
 
-    "-", which is stdin, stays.
+    The caller knows that the path is in the base.
     """
     if path == "-":
         return path
@@ -18924,7 +18939,7 @@ def shown_path(path: str, base: str) -> str:
 
 
 def _path_in_git(path: str, top: str) -> str:
-    """Return a path relative to a repository's top, as git has it: links in there aren't followed."""
+    """Return a path in a repository relative to its top, as git has it: links in there aren't followed."""
     steps = os.path.abspath(path).replace(os.sep, "/").split("/")
     for size in range(1, len(steps) + 1):  # the top is the folder that these first steps lead to
         if real_path("/".join(steps[:size]) + "/") == top:
@@ -19207,9 +19222,10 @@ class _Scanner:
     def _scan_archive(
         self, blob: Blob, chunks: Iterator[bytes], scanned: _Scanned, budget: ArchiveBudget, level: int = 1
     ) -> None:
-        """Scan the files in an archive, which is at level 1, and in the archives in it, which are at level 2.
+        """Scan the files in an archive, and in the archives in it; the outermost one is at level 1.
 
-        One that can't be read to its end is reported as an error. Raise ArchiveTooLarge beyond the budget.
+        One that is deeper than MAX_ARCHIVE_LEVELS, or can't be read to its end, is reported as an error.
+        Raise ArchiveTooLarge beyond the budget.
         """
         if level > MAX_ARCHIVE_LEVELS:
             scanned.errors.append((blob.path, f"archives are nested more than {MAX_ARCHIVE_LEVELS} deep"))
@@ -19975,9 +19991,10 @@ def _uses_in(shown: str, text: str) -> Iterator[_Use]:
 
 
 def _find_ways(ways: Iterable[_Way], shown: str, text: str) -> Iterator[tuple[_Way, int, re.Match[str]]]:
-    """Yield (way, line of the name, match) for each match of these ways in a file of this name.
+    """Yield (way, line of the name, match) for each match in a file of this name, way by way.
 
-    Left out are those on a line that is a comment, unless they begin with it: such a way looks for comments.
+    Lines count from 1. Left out is what is on a line that is a comment, unless it begins with it: such a way
+    looks for comments.
     """
     import bisect
 
@@ -20065,8 +20082,11 @@ def _dotenv_holds(audit: Audit, path: str) -> str:
 
 
 # === Commands ===
-# One function per command, whose result is the exit code. Results go to stdout, everything else to
-# stderr. main() opens stores of its own, and so changes nothing about a program that calls it.
+# One function per command. Its docstring is the help, its result the exit code: 0 unless the help has
+# another. For what isn't there, such as a secret, a version or a member, commands raise NotFound; BadValue
+# for arguments that don't go together, and for a backend that lacks the command. With several names, a
+# command prints what goes wrong with each, and goes on. Results go to stdout, everything else to stderr.
+# main() opens stores of its own, and so changes nothing about a program that calls it.
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -20295,7 +20315,7 @@ def _say(message: str) -> None:
 
 
 def _print_value(value: Any) -> None:
-    """Print text as it is, with a newline only on a terminal, and anything else as indented JSON."""
+    """Print text as it is, with a newline only on a terminal; else indented JSON, in which dates are text."""
     if isinstance(value, str):
         print(value, end="\n" if sys.stdout.isatty() else "")
         return
@@ -20492,7 +20512,7 @@ def _vault_store(args: Namespace) -> VaultStore:
 
 
 def _only(kind: type[T], backend: str, store: Store) -> T:
-    """Return a store if it is of this kind; raise BadValue for a command that only one backend has if not."""
+    """Return the store; raise BadValue unless it is of this kind, the only one that has the command."""
     if not isinstance(store, kind):
         raise BadValue(f"only the {backend} backend can do that", hint=f"use --backend {backend}")
     return store
@@ -20648,7 +20668,7 @@ def _delete_secret(args: Namespace, name: str) -> None:
 
 
 def _delete_with_metadata(store: VaultStore, name: str) -> None:
-    """Delete a Vault secret with all versions, and the policies of all its fields.
+    """Delete a Vault secret with all versions, if there is one, and the policies of all its fields.
 
     Raise BadName for the name of one field, and Conflict while a rotation of a field is unfinished or owes a
     revocation.
@@ -20963,7 +20983,7 @@ def cmd_redact(args: Namespace) -> int:
     redact_one = redact_file if args.in_place else _redact_to_stdout
 
     def redact_path(path: str) -> None:
-        """Redact one file, or raise."""
+        """Redact one file, in place or to stdout."""
         mask_more: Callable[..., Any] = iter
         if args.found or args.confidence:
             level = CONFIDENCES.index(args.confidence or "high")
@@ -21155,7 +21175,7 @@ def cmd_rotate_now(args: Namespace) -> int:
     rotated: list[str] = []
 
     def rotate(name: str) -> None:
-        """Rotate a secret that was named, or else one that is due; print it."""
+        """Rotate a secret that was named, or else do so if it is due; print it if it was rotated."""
         if args.names:
             rotation.rotate(name, value)
         elif not rotation.rotate_if_due(name):
@@ -21313,7 +21333,7 @@ def _update_baseline(run: Audit) -> None:
 
 
 def _report(run: Audit, args: Namespace) -> None:
-    """Run an audit, and print its report in the chosen form, or write it to the file that --output names."""
+    """Run an audit, and print its report, or write the file that --output names, all of it or nothing."""
     report = report_text
     if args.json:
         report = report_json
@@ -21483,6 +21503,8 @@ def cmd_status(args: Namespace) -> int:
 
     $ status --json --backend vault
     $ status --trust 0123…     # which another member sees, too
+
+    Exits with 2 if anything is wrong; with --trust, only if that fails.
     """
     store: Store = args.store()
     if args.trust is not None:
