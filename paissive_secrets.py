@@ -15679,7 +15679,9 @@ _KEY_ID = lazily(r"(?=\w*[0-9])(?=\w*[G-Z])[A-Z0-9]{16,24}\Z")
 _SAMPLE_TOKEN = lazily(  # abc123xyz, access-token-1234
     r"[A-Za-z]{3,12}\d{0,10}[a-z]{0,4}(?:[-_.][A-Za-z]{0,12}\d{0,10}[a-z]{0,4}){0,4}\Z"
 )
-_WORD_FOR_PASSWORD = lazily(r"p[a@4][s$5]{2}|pwd|s[3e]cr[3e]t|token")
+_TELLTALE_PART = lazily(
+    r"p[a@4][s$5]{2}|pwd|s[3e]cr[3e]t|token"
+)  # of a value that says what it is: P4ssword, s3cret
 _ENDS_LIST = lazily(r"[\"'](?:, ?[\"'][\w-]{1,40}[\"']){0,9}\]")
 _ASSERTS = lazily(r"(?i)\b(?:assert|expect)\w*\(|\bcontains?Entry\([\"']\Z")
 _MOCKS_REPLY = lazily(  # .reply(200, {, .to_return(body: , mockResponse(, Fprint(w,
@@ -15929,12 +15931,12 @@ def _is_sample_word(value: str, c: Candidate, path: _FileKind) -> bool:
     if c.kind not in ("pass", "secret") or looks_random(value):
         return False
     is_commented = _COMMENT.match(c.before) and _LINE_OF_ITS_OWN.match(c.before)
-    return bool(is_commented or c.language == "docs") and bool(_WORD_FOR_PASSWORD.search(value.lower()))
+    return bool(is_commented or c.language == "docs") and bool(_TELLTALE_PART.search(value.lower()))
 
 
 def is_word_for_password(c: Candidate) -> bool:
     """Return whether a value is a number, or has a word for a password, and doesn't look random."""
-    has_word = c.value.isdigit() or bool(_WORD_FOR_PASSWORD.search(c.value.lower()))
+    has_word = c.value.isdigit() or bool(_TELLTALE_PART.search(c.value.lower()))
     return has_word and not looks_random(c.value)
 
 
