@@ -3149,11 +3149,11 @@ class Dotenv:
     ) -> dict[str, str]:
         """Return the values by name, without those that can't be read.
 
-        ${NAME} is the variable of `environ`, else the value of a line above, as for python-dotenv. With
-        `override`, the line comes before the variable. For a key to a store, only a line counts. A text for
-        ${NAME} that is a reference is put in as ${secret:…}, so that it is still followed. For ${NAME} of a
-        moved secret, the text is secret:NAME or, if `variables_first` has the name, secret://env/NAME. Raise
-        BadValue if these texts get too long together, or if a reference can't be followed where it stands.
+        ${NAME} is the first of these: the variable of `environ`, the value of a line above, its default, "".
+        With `override`, the line comes before the variable; for a key to a store, only a line counts. If the
+        text is a reference, it is put in as ${secret:…}, so that it is still followed. For a moved secret, it
+        is secret:NAME or, if `variables_first` has the name, secret://env/NAME. Raise BadValue if these texts
+        get too long together, or if a reference can't be followed where it stands.
         """
         found: dict[str, str] = {}
         sources = [found, environ] if override else [environ, found]
@@ -11679,13 +11679,13 @@ class _Style(NamedTuple):
 
     decode: Callable[[bytes], bytes]  # takes any match of `escape`
     escape: re.Pattern[bytes]
-    # Returns an expression, without the first byte, for those whose last byte may be one of some bytes, but
-    # for those that bare text or _MARKUP takes care of.
+    # Returns an expression, without the first byte, for all that may stand for text with one of some bytes at
+    # its end, and maybe for others, but for those that bare text or _MARKUP takes care of.
     rare: Callable[[Collection[int]], str]
 
 
 def _rare_with_backslash(stand_for: Collection[int]) -> str:
-    """Return an expression for the numeric escapes that may stand for one of some bytes."""
+    """Return an expression for the numeric escapes that may stand for one of some bytes, and few others."""
     if max(stand_for) >= 128:
         return _NUMERIC
     byte = _in_hex(stand_for)
@@ -11806,9 +11806,8 @@ class _EscapeSearch:
     def __init__(self, texts: Collection[bytes]) -> None:
         """Make the expressions for the escapes that these texts may have."""
         self._longest = max(map(len, texts), default=0)
-        bare = {_bare(way) for text in texts for way in (text, text.translate(_LETTERS_OF_CONTROLS))}
-        self._bare = bare
-        both = bare.union(texts)
+        self._bare = {_bare(way) for text in texts for way in (text, text.translate(_LETTERS_OF_CONTROLS))}
+        both = self._bare.union(texts)
         # What is compared with the data: each byte of a text with at most two after it, and each of its last
         # two bytes with at most two before it.
         self._ahead = {text[at : at + size] for text in both for at in range(len(text)) for size in (1, 2, 3)}
@@ -11919,7 +11918,7 @@ def _usual_beside(texts: Collection[bytes], start: bytes) -> Iterator[bytes]:
 
 
 def _beginning_in_markup(texts: Collection[bytes]) -> bytes:
-    """Return an expression for what begins with one of some texts, or is cut off by the end of the data."""
+    """Return an expression for one of some texts of equal length, or its beginning at the end of the data."""
     rests: dict[bytes, set[bytes]] = {}  # by the expression of their first byte
     for text in texts:
         if text:
@@ -14609,10 +14608,10 @@ def _key_before(window: bytes, begin: int) -> tuple[int, bytes]:
 
 
 def _keys_around(window: bytes, language: _Language, at: int, sign: bytes) -> list[_AttributeKey]:
-    """Return the keys of the object that has the key which begins at `at`, as far as they can be read.
+    """Return the keys, in order, of the object that has the key at `at`, as far as they can be read.
 
-    The object is the elements of XML beside one, for the sign ">"; a mapping in lines of YAML; a tag; else
-    what is in braces, brackets or parentheses.
+    Keys before that one may be missing. The object is the elements of XML beside one, for the sign ">"; a
+    mapping in lines of YAML; a tag; else what is in braces, brackets or parentheses.
     """
     first = max(0, at - _REACH_OF_OBJECT)
     if sign == b">":
@@ -17694,8 +17693,8 @@ def _rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[
 def object_ids(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterator[str]:
     """Yield the ids of objects that revisions reach or, without any, of all in this clone, dangling ones too.
 
-    `kinds` are words: blob, commit, tag, and "missing", which are objects that revisions reach and this clone
-    lacks.
+    They are in no order. `kinds` are words: blob, commit, tag, and "missing", which are objects that
+    revisions reach and this clone lacks.
     """
     which = ["--batch-all-objects", "--unordered"]  # the pack's order resolves deltas faster
     reached: Iterable[str] = ()
