@@ -5976,7 +5976,7 @@ def test_dotenv_does_not_write_after_a_quote_that_is_not_closed(line):
     assert ps.Dotenv(f"A=1\n{line}\n").with_values({"A": "2"}) == f"A=2\n{line}\n"
 
 
-@pytest.mark.parametrize("line", ["B='a\nC='b'c", 'B="open\nrest', "B=1\\"])
+@pytest.mark.parametrize("line", ["B='a\nC='b'c", 'B="open\nrest', "B=1\\", "B=1\\\r"])
 def test_dotenv_does_not_remove_a_part_of_a_value(line):
     dotenv = ps.Dotenv(f"A=1\n{line}\nD=1\n")
     for name in "BD":
@@ -21642,6 +21642,12 @@ def test_a_previous_value_has_yet_to_be_revoked_even_if_none_is_current(revoked)
     assert "has yet to be revoked" in refusal(revoked.rotation.unschedule, "DB_PASSWORD")
 
 
+def test_a_previous_value_that_is_current_again_has_not_to_be_revoked(revoked):
+    revoked.rotation.rotate("DB_PASSWORD", NEW)
+    revoked.rotation._backend.set("DB_PASSWORD", OLD)
+    assert revoked.rotation.unschedule("DB_PASSWORD")
+
+
 def test_no_value_that_is_current_or_pending_is_revoked(revoked):
     revoked.rotation.rotate("DB_PASSWORD", NEW)
     revoked.take()
@@ -28086,6 +28092,8 @@ TEXTS_AND_IDS = r"""
 + localization/de_DE/labels.php $pass·word = 'tulip7harbor';
 - src/lang/zh-CN.json "OAuth2: Client Cred·entials": "OAuth2：客户端凭据",
 - src/lang/de.json "pass·word": "\u00dcberschreibungsschutz",
+- a.py pass·word_store = "keepassxc"
++ a.py pass·word_store = "{A16}"
 + src/lang/zh-CN.json "client_sec·ret": "{A32}",
 + src/lang/zh-CN.json "db_pass·word": "k7：Qx9vB2wLp4"
 - a.html <input [(ngModel)]="model.pass·word" #pass·word="ngModel" required />
@@ -29963,6 +29971,12 @@ def test_a_rule_of_a_project_may_have_any_token_for_a_prefix():
         assert (rule.confidence, rule.severity, rule.what) == ("high", "high", "acme-key")
         assert found(f"x = {value}", custom=(rule,)) == ["acme-key"], pattern
         assert found(f"x = {ps.make_samples(rule.hit)}", custom=(rule,)) == ["acme-key"], pattern
+
+
+@pytest.mark.parametrize(("prefix", "is_found"), [(":acme_", True), ("acme_", False)])
+def test_before_a_token_of_a_project_may_be_a_letter_if_its_prefix_begins_with_a_sign(prefix, is_found):
+    rule = ps.custom_rule("acme-key", prefix + " {A20}")
+    assert bool(found(f"user{prefix}{ps.make_samples('{A20}')}", custom=(rule,))) == is_found
 
 
 # --- Tables ---
