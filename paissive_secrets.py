@@ -8853,9 +8853,14 @@ class VaultStore(Store):
     def delete_metadata(self, name: str) -> None:
         """Remove a whole secret with all its versions, for good.
 
-        BadName for the name of one field.
+        NotFound if there is none, unless the policy forbids to ask; BadName
+        for the name of one field.
         """
-        self._call("delete", self._versioned(_secret_path(name)).at("metadata"))
+        path = self._versioned(_secret_path(name)).at("metadata")
+        with suppress(Denied):
+            if self._call("read", path, ok=[404]).status == 404:
+                raise not_found_error(name, "Vault")
+        self._call("delete", path)
 
     def check_not_pending(self, *names: str) -> None:
         """Raise Conflict if one of these is being rotated.
@@ -20045,7 +20050,7 @@ def _dotenv_readers(
         for path in files:
             holds = dotenv_holds(path)
             if holds == "references" or (holds == "moved" and not is_loaded):
-                yield line, shown_path(path, base), holds
+                yield line, os.path.relpath(path, base), holds
 
 
 def _dotenv_files_above(folder: str, base: str) -> list[str]:
@@ -20072,10 +20077,10 @@ def _dotenv_holds(audit: Audit, path: str) -> str:
     except (Unsafe, FileNotFoundError):
         return ""
     except BadValue:
-        audit.add_unreadable(shown_path(path, audit.base), "it is too large")
+        audit.add_unreadable(os.path.relpath(path, audit.base), "it is too large")
         return ""
     except OSError as error:
-        audit.add_unreadable(shown_path(path, audit.base), str(error.strerror))
+        audit.add_unreadable(os.path.relpath(path, audit.base), str(error.strerror))
         return ""
     if dotenv.has_references():
         return "references"
@@ -20669,9 +20674,9 @@ def _delete_secret(args: Namespace, name: str) -> None:
 
 
 def _delete_with_metadata(store: VaultStore, name: str) -> None:
-    """Delete a Vault secret with all versions, if there is one, and the policies of all its fields.
+    """Delete a Vault secret with all versions, and the policies of all its fields.
 
-    Raise BadName for the name of one field, and Conflict while a rotation of a field is unfinished or owes a
+    Raise what `delete_metadata` raises, and Conflict while a rotation of a field is unfinished or owes a
     revocation.
     """
     fields = store.name_of_fields(name)

@@ -15473,6 +15473,7 @@ def test_versions_can_be_listed_and_deleted_and_all_forgotten():
     store.undelete("app", 1), store.undelete("app", 2)
     assert [store.get("app#a", version) for version in (None, 1, 2)] == ["4", "1", "2"]
     store.delete_metadata("app")
+    assert refusal(store.delete_metadata, "app").startswith("NotFound: no secret named 'app' in Vault")
     with pytest.raises(OSError, match="404"):  # nor is its name listed
         bao().ask("GET", f"secret/metadata/{store.settings.prefix}?list=true")
     assert type(failure(store.versions, "app")) is ps.NotFound
@@ -15948,7 +15949,8 @@ def test_what_is_done_to_versions_is_tried_again(stub, kind):
     left = [None]
     server = stub(lambda r: http() if r.startswith(b"GET") else left.pop() if left else http(b"", 204))
     ACTS_ON_VERSIONS[kind](server.store())
-    assert server.tries(f"/v1/secret/{kind}/a ") == 2
+    asked = kind == "metadata"  # whether there is such a secret
+    assert server.tries(f"/v1/secret/{kind}/a ") == 2 + asked
 
 
 def test_versions_are_in_the_order_of_their_numbers(stub):
@@ -36425,6 +36427,14 @@ def test_a_program_that_reads_references_by_itself_is_a_finding(tmp_path, say):
         if found.get(f"f{number}/{name}") != wanted:
             wrong.append((name, text, found.get(f"f{number}/{name}")))
     assert wrong == []
+
+
+def test_a_dotenv_file_outside_of_what_is_checked_is_named_by_the_way_to_it(folder, say, monkeypatch):
+    (folder / "sub").mkdir()
+    (folder / ".env").write_text("A_KEY=secret://file/A_KEY\n")
+    monkeypatch.chdir("sub")
+    Path("compose.yaml").write_text("    env_file: ../.env\n")
+    assert say("check")[1].startswith("literal   compose.yaml:1  ../.env\n")
 
 
 def test_the_layers_of_an_env_file_are_read_and_its_examples_are_not(folder, say):
