@@ -15419,8 +15419,16 @@ def _reason_against_span(rule: Rule, value: bytes, candidate: Candidate | None, 
     return reason or ("" if candidate else _reason_against_match(rule, body))
 
 
-def is_comment(before: str) -> bool:
-    """Return whether a line with this beginning is a comment; what a script echoes is none."""
+def is_in_comment(text: bytes, at: int) -> bool:
+    """Return whether the line of a place begins as a comment does; what a script echoes is none.
+
+    A line that begins over 1,000 bytes before the place counts as none.
+    """
+    first = max(0, at - 1000)
+    begin = text.rfind(b"\n", first, at) + 1
+    if first and not begin:
+        return False
+    before = latin1(text[begin:at])
     return bool(_COMMENT.match(before)) and not before.lstrip().lower().startswith("echo")
 
 
@@ -16965,8 +16973,7 @@ def _urls(text: bytes, path: str) -> Iterator[Span]:
         is_sample = plain or _PLAIN_HOST.fullmatch(host) or len(set(password.lower())) < 3
         # What people read, comments for instance, shows what a URL looks like.
         file = about_path(path)
-        begin = text.rfind(b"\n", max(0, found.start() - 200), found.start()) + 1
-        is_text = file.is_translation or file.is_package or is_comment(latin1(text[begin : found.start()]))
+        is_text = file.is_translation or file.is_package or is_in_comment(text, found.start())
         if is_text and not looks_random(latin1(password)):
             is_sample = True
         reason = "its user, its host or its password is an example" if is_sample else ""

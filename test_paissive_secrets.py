@@ -29628,6 +29628,20 @@ def test_a_password_in_a_url_is_low_if_its_user_its_host_or_itself_is_an_example
         assert match.confidence == confidence, host
 
 
+def test_a_password_in_a_url_is_low_on_a_comments_line_unless_it_looks_random():
+    for before, password, confidence in (
+        ("# ", "sunny-beach", "low"),
+        ("# ", "k3Xw9vQ2pL7rT5nB", "medium"),
+        (f"x\n  # {'a ' * 400}", "sunny-beach", "low"),
+        ("echo ", "sunny-beach", "medium"),
+        ("#!/bin/sh\n", "sunny-beach", "medium"),
+        (f"#!/bin/sh\n{': ; ' * 60}", "sunny-beach", "medium"),  # of a long line, too
+        (f"#!/bin/sh\n{'# a ' * 400}", "sunny-beach", "medium"),  # whose begin is too far to look for
+    ):
+        (match,) = scanned(f"{before}amqp://ada:{password}@db.internal/x", "a.sh")
+        assert match.confidence == confidence, before
+
+
 def test_base64_is_read_up_to_its_last_whole_byte_and_to_a_byte_of_no_text():
     encoded = base64_of(f"# here is the key of the robot\nx = '{GITHUB}'; y = 1")
     assert [found(encoded[:-cut]) for cut in range(1, 9)] == [["github-token"]] * 8
