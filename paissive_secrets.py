@@ -18190,12 +18190,17 @@ def unpack(
 
 
 def _checked(items: Iterator[T]) -> Iterator[T]:
-    """Yield items; raise BadValue for any error of Python's modules, which differ for damaged archives."""
+    """Yield items; raise BadValue for any error of Python's modules, which differ for damaged archives.
+
+    An OSError of the system, which has a number, passes through.
+    """
     try:
         yield from items
     except SecretsError:
         raise
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
         raise BadValue("it is damaged or encrypted") from None
 
 
@@ -19238,7 +19243,7 @@ class _Scanner:
         """Scan the files in an archive, and in the archives in it; the outermost one is at level 1.
 
         One that is deeper than MAX_ARCHIVE_LEVELS, or can't be read to its end, is reported as an error.
-        Raise ArchiveTooLarge beyond the budget.
+        Raise ArchiveTooLarge beyond the budget. Reading the outermost one may raise OSError.
         """
         if level > MAX_ARCHIVE_LEVELS:
             scanned.errors.append((blob.path, f"archives are nested more than {MAX_ARCHIVE_LEVELS} deep"))

@@ -32978,6 +32978,17 @@ def test_a_gzip_file_may_have_several_members_with_padding_between_them():
     assert "BadValue: it is damaged or encrypted" in refusal(unpacked, members[0][:-1])
 
 
+def test_a_disk_that_fails_is_not_taken_for_damage_of_an_archive():
+    def read(packed):
+        yield packed[:-1]
+        raise OSError(errno.EIO, "Input/output error")
+
+    for packed in (gzip.compress(b"1"), zip_of(a=b"1"), tar_of(a=b"1")[:700], gzip.compress(tar_of(a=b"1"))):
+        with pytest.raises(OSError, match="Input/output error"):
+            for _, chunks in ps.unpack(read(packed), "a", ps.ArchiveBudget()):
+                list(chunks)
+
+
 def test_an_archive_may_unpack_to_a_limit_or_to_a_multiple_of_what_was_read(monkeypatch):
     cost = ps._MEMBER_COST
     for data, size in (
