@@ -16344,9 +16344,13 @@ def _is_only_set(text: bytes, c: Candidate) -> bool:
     if _LOGS_IN.search(c.before.encode("latin-1")):
         return False
     if c.separator in ("=", ":=") and "." not in c.name and _ENDS_STATEMENT.match(c.after):
-        return not _logs_in(text)
-    around = text[max(0, c.start - _REACH_OF_LOGIN) : c.end + _REACH_OF_LOGIN]
-    return around.count(c.value.encode("latin-1")) < 2 or not _LOGS_IN.search(around)
+        return not _logins_in(text)
+    import bisect
+
+    begin, end = max(0, c.start - _REACH_OF_LOGIN), c.end + _REACH_OF_LOGIN
+    nearest = bisect.bisect_left(_logins_in(text), begin)
+    is_beside = any(at < end for at in _logins_in(text)[nearest : nearest + 1])
+    return not is_beside or text.count(c.value.encode("latin-1"), begin, end) < 2
 
 
 @lru_cache(1)  # one search for all values of a text
@@ -16355,10 +16359,10 @@ def _is_test(text: bytes) -> bool:
     return bool(_DEFINES_TEST.search(text))
 
 
-@lru_cache(1)
-def _logs_in(text: bytes) -> bool:
-    """Return whether a text logs in or connects anywhere."""
-    return bool(_LOGS_IN.search(text))
+@lru_cache(1)  # one search, since many values may have many logins beside them
+def _logins_in(text: bytes) -> list[int]:
+    """Return where a text logs in or connects, in order."""
+    return [found.start() for found in _LOGS_IN.finditer(text)]
 
 
 def _is_among_hashes(text: bytes, c: Candidate) -> bool:
