@@ -4998,6 +4998,7 @@ _GIT_CONFIG = (
     "core.fsmonitor=false",
     "core.bigFileThreshold=4m",  # git streams what is larger, instead of holding it in memory
     "advice.graftFileDeprecated=false",  # which would hide the real error
+    "i18n.logOutputEncoding=UTF-8",  # records end with one NUL
 )
 _GIT = ("git", *(word for setting in _GIT_CONFIG for word in ("-c", setting)))
 _GIT_SETTINGS = {

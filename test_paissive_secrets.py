@@ -8241,13 +8241,14 @@ def test_git_fetches_nothing_takes_no_lock_replaces_nothing_and_speaks_english(s
     assert settings.items() <= given.items()
 
 
-def test_git_runs_no_monitor_gives_no_advice_and_holds_no_large_file_in_memory(stand_in):
+def test_git_runs_no_monitor_gives_no_advice_holds_no_large_file_in_memory_and_logs_in_utf_8(stand_in):
     stand_in('printf "%s\\n" "$@"')
     given = dict(line.split("=", 1) for line in ps.ask_git(".", "x").splitlines() if "=" in line)
     assert given == {
         "core.fsmonitor": "false",
         "core.bigFileThreshold": "4m",
         "advice.graftFileDeprecated": "false",
+        "i18n.logOutputEncoding": "UTF-8",
     }
 
 
@@ -31554,6 +31555,14 @@ def test_each_commit_is_compared_with_those_before_it_once(repository, monkeypat
     head, compared = new_commit(repository), []
     monkeypatch.setattr(ps, "changed_blobs", lambda folder, commits: compared.extend(commits) or ())
     assert len(list(ps.file_versions(".", []))) == 1 and compared == [head]
+
+
+def test_history_is_read_whatever_the_encoding_of_gits_log(repository):
+    leak(repository / "a.py")
+    added = new_commit(repository)
+    with open(".git/config", "a") as config:
+        config.write("[i18n] logOutputEncoding = UTF-16\n")
+    assert [finding.commit for finding in ps.audit(history=[])] == [added]
 
 
 def test_history_reports_a_secret_whose_comment_was_removed_later(repository):
