@@ -18502,6 +18502,8 @@ class Audit:
         self.options.check()
         self.summary = Summary()  # counted as files are read
         self._begun = False  # whether it has been iterated over
+        # Whether a history also yields what older versions have in other lines: a baseline accepts lines.
+        self.with_older_lines = False
         self._scope = _find_scope(self.paths, self.options)
         self.base = self._scope.base  # the folder that paths are relative to, with "/" at its end
         self._settings = self._read_settings()
@@ -18750,8 +18752,8 @@ class Audit:
     def _scan_history(self, revisions: Sequence[str]) -> _Matches:
         """Yield the matches that are new in each version: none before it has the rule and value at this path.
 
-        A match that is silenced doesn't make later ones old. Versions from before a range of revisions are
-        only compared. What a shallow clone lacks counts as unreadable.
+        With `with_older_lines`, yield all. A match that is silenced doesn't make later ones old. Versions
+        from before a range of revisions are only compared. What a shallow clone lacks counts as unreadable.
         """
         folder = self._scope.folder
         is_range = any(revision.startswith("^") or ".." in revision for revision in revisions)
@@ -18768,7 +18770,8 @@ class Audit:
             for match in matches:
                 is_silenced = bool(self._silenced_by(blob.path, match))
                 key = (blob.path, match.rule.id, match.identity, is_silenced)
-                if first.setdefault(key, blob) == blob:  # a version may have the value in several places
+                # A version may have the value in several places.
+                if first.setdefault(key, blob) == blob or self.with_older_lines:
                     new.append(match)
             if not blob.is_older:
                 yield blob, new
@@ -21351,6 +21354,7 @@ def _update_baseline(run: Audit) -> None:
     if not run.baseline:
         hint = "name one with --baseline"
         raise BadValue("--untrusted reads no baseline that it could update", hint=hint)
+    run.with_older_lines = True
     run.baseline.update(found._replace(path=run.path_in_project(found.path)) for found in run)
     _say(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'place')}")
 

@@ -33798,6 +33798,16 @@ def test_a_baseline_that_leads_nowhere_is_an_error_and_not_an_empty_one(folder, 
     assert refusal(leaks, baseline=ps.BASELINE) == f"Unavailable: {said.strip()}"
 
 
+def test_a_value_in_three_lines_of_a_history_is_accepted_at_once(repository, say):
+    for line in ("API_KEY = {}", "API_KEY = b or {}", "a(API_KEY={})"):
+        (repository / "a.py").write_text(line.format(repr(RANDOM)) + "\n")
+        commit(repository)
+    assert len([*ps.audit(history=())]) == 1
+    said = ".paissive-baseline now accepts 3 places\n"
+    assert say("audit", "--history", "--update-baseline") == (0, said)
+    assert say("audit", "--history")[0] == 0
+
+
 def test_what_is_accepted_in_the_history_alone_is_not_accepted_in_a_file(repository, say):
     commit_leaks(repository, "a.py")
     (repository / "a.py").unlink()
