@@ -17984,7 +17984,9 @@ def _list_with_git(root: str, shown: str, which: FileFilter) -> Iterator[str]:
         if "could not open directory" in line:  # git lists the rest; other warnings don't mean a file
             which.on_error(shown.rstrip("/"), line)
 
-    with run_git(root, "ls-files", "-co", "--exclude-standard", "-z", on_error=report) as out:
+    # By its path, git refuses a folder outside of its working tree, which core.worktree may have elsewhere.
+    options = ("--literal-pathspecs", "ls-files", "-co", "--exclude-standard", "-z")
+    with run_git(root, *options, "--", os.path.realpath(root), on_error=report) as out:
         # A conflict lists a name three times. A repository in this one ends with "/".
         for name, _ in groupby(split_records(out)):
             if "/../" in f"/{name}/":  # git refuses to add it, but not an index that was made by hand

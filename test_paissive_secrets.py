@@ -32931,6 +32931,13 @@ def test_an_untrusted_audit_reads_vendored_folders(repository, name):
     assert leaks(untrusted=True) == leaks(untrusted=True, history=[]) == {f"{name}/a.py"}
 
 
+def test_a_folder_outside_of_its_repositorys_working_tree_is_walked(repository):
+    plant(repository, "a.py", "sub/b.py")
+    with open(".git/config", "a") as config:
+        config.write("[core] worktree = ../sub\n")
+    assert listing(repository) == ["a.py", "sub/b.py"]
+
+
 def test_vendored_folders_are_left_out_and_counted_but_no_files_of_their_names(folder, say):
     plant(folder, *(f"a/{name}/b.py" for name in VENDORED), *VENDORED, ".svn")
     assert listing(folder) == sorted([*VENDORED, ".svn"])
