@@ -12679,6 +12679,9 @@ def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
 # dotenv file, the store's secrets, and values of the dotenv file that take in secrets. Each is a row of a
 # list, and one loop puts values in place of references.
 
+_HINT_TO_READ_LATER = (
+    "start the program with `run`; or keep others from reading it, as FLASK_SKIP_DOTENV=1 does"
+)
 _HINT_TO_LEAVE_OUT = "name the secrets that the command needs, without it"
 
 
@@ -12691,8 +12694,9 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
     them; none is removed. ${NAME} in a value of .env is the NAME that this
     process has then. A proxy or a CA that it sets isn't used for Vault,
     since a .env may be a stranger's. Raise NotFound for a name that the
-    store lacks, and Moved for one that a .env says is in a store which
-    lacks it. The key to the store isn't passed on by `run`: Locked, unless
+    store lacks, Moved for one that a .env says is in a store which lacks
+    it, and Conflict for a value of .env that another reader has put into a
+    variable, without the secrets in it. The key to the store isn't passed on by `run`: Locked, unless
     all of these have variables already. Call it before other threads read
     the environment.
     """
@@ -12881,7 +12885,8 @@ def _composed_texts(
     They refer to secrets of the store, or of the env store for names in `variables_first`. Commands get them,
     as a loader that reads the .env by itself would leave these secrets out. Return {} for the env store,
     which lists such values like its other secrets. Raise one Moved for all moved secrets that neither `known`
-    nor the store has, also for those that no value takes in.
+    nor the store has, also for those that no value takes in, and Conflict for a variable that another reader
+    of the .env has set, without the secrets.
     """
     dotenv = snapshot.manager.dotenv()
     missing: dict[str, Moved] = {}
@@ -12898,6 +12903,11 @@ def _composed_texts(
     if store is dotenv:
         return {}
     composed = dotenv.composed(known, variables_first)
+    for variable, text in composed.items():
+        without_secrets = re.sub(EMBEDDED_REFERENCE, "", text)
+        if without_secrets not in ("", text) and os.environ.get(variable) == without_secrets:
+            problem = f"{show(variable)} was read from {dotenv.plaintext_file()} without the secrets in it"
+            raise Conflict(problem, hint=_HINT_TO_READ_LATER)
     return {name: composed[name] for name in composed if name not in known and not dotenv.is_provided(name)}
 
 

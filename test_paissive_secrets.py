@@ -22136,6 +22136,24 @@ def test_variables_that_stand_for_a_store_without_a_key_are_composed_too(shop, m
     assert "since no variable has 'NEW_TOKEN'" in failure(ps.load_env, backend="file").message
 
 
+def test_a_variable_that_another_reader_composed_without_the_secrets_is_an_error(shop, monkeypatch):
+    without = ALL_OF_SHOP["DB_URL"].replace(ALL_OF_SHOP["DB_PASSWORD"], "")
+    said = "'DB_URL' was read from .env without the secrets in it"
+    hint = "start the program with `run`; or keep others from reading it, as FLASK_SKIP_DOTENV=1 does"
+    for value, refused in ((without, True), ("", False), (without + "b", False)):
+        monkeypatch.setenv("DB_URL", value)
+        for supply in (
+            functools.partial(ps.load_env, backend="file"),
+            functools.partial(ps.environment_with_secrets, shop),
+        ):
+            if refused:
+                error = failure(supply)
+                assert (type(error), error.message, error.hint) == (ps.Conflict, said, hint)
+            else:
+                supply()
+                assert os.environ["DB_URL"] == value
+
+
 def test_run_says_which_values_of_an_env_file_above_it_does_not_pass_on(shop, say, monkeypatch):
     above = Path(".env").absolute()
     Path("backend").mkdir()
