@@ -20747,10 +20747,10 @@ def cmd_run(args: Namespace) -> int:
     $ run app/db# --backend vault -- env  # APP_DB_USER, …
 
     Each secret becomes a variable: app/db#user is APP_DB_USER. What the command
-    prints of a value becomes ***. Settings of the .env file are passed on as they
-    are; what opens a store, such as VAULT_TOKEN, is not passed on. Background
-    processes that outlive the command lose their output: after half a second of
-    silence, or after five seconds.
+    prints of a value becomes ***. In the env backend, settings of the .env file
+    are passed on as they are. What opens a store, such as VAULT_TOKEN, is not
+    passed on. Background processes that outlive the command lose their output:
+    after half a second of silence, or after five seconds.
     """
     store = args.store()
     environment, values = environment_with_secrets(store, args.names, args.manager)
