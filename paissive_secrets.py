@@ -12696,9 +12696,9 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
     since a .env may be a stranger's. Raise NotFound for a name that the
     store lacks, Moved for one that a .env says is in a store which lacks
     it, and Conflict for a value of .env that another reader has put into a
-    variable, without the secrets in it. The key to the store isn't passed on by `run`: Locked, unless
-    all of these have variables already. Call it before other threads read
-    the environment.
+    variable, without the secrets in it. The key to the store isn't passed
+    on by `run`: Locked, unless all of these have variables already. Call it
+    before other threads read the environment.
     """
     manager, chosen = manager_and_backend(backend)
     store = manager.store(chosen)
