@@ -3746,7 +3746,8 @@ class EnvironmentStore(Store):
                 names_secret = is_secret(base) and os.access(value, os.R_OK)
             if names_secret:
                 found.add(base)
-        found = {name for name in found if variable_name(name) not in self._deleted_here}
+        hidden = self._deleted_here.difference(os.environ)
+        found = {name for name in found if variable_name(name) not in hidden}
         found |= self._set_here & set(os.environ)  # whatever they look like: the program calls them secrets
         # Only what `get` accepts: a stranger's file may hold escape sequences, for instance.
         accepted = sorted(name for name in found if _has_variable(name) and not name_problem(name))
@@ -3995,8 +3996,8 @@ class EnvironmentStore(Store):
         """Return the dotenv file, parsed once until it changes; _NO_DOTENV if there is none.
 
         A file that nobody named counts as none, with a warning, if others could have written it, or if it
-        isn't a regular file; one that was named is Unsafe then. Raise Denied or Unavailable if it can't be
-        read.
+        isn't a regular file. One that was named is read whoever can write it, and Unsafe if it isn't a
+        regular file. Raise Denied or Unavailable if it can't be read.
         """
         path = self.plaintext_file()
         try:  # this is faster than disk_errors()
@@ -11561,14 +11562,14 @@ class _Index:
             group = [*alike]
             size = _ALIKE if len(group) > 1 else _MAX_SEARCHED
             self._searched[group[0][:size]] = group
-        # What begins earlier than this before the end of the data is found even if it is cut off: a longer
-        # text has a word there that is looked up.
+        # What begins more than this many bytes before the end of the data is found even if it is cut off: a
+        # longer text has a word there that is looked up.
         self.reach = max([_WORD_BYTES, *map(len, self._searched)])
         if indexed:
             self.reach = max(self.reach, self._gap + _WORD_BYTES - 2)
 
     def find(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield where a text begins, and the text, even if the data cuts it off; some are found twice."""
+        """Yield where a text begins, and the text, even if the data cuts it off."""
         import struct
 
         for beginning, texts in self._searched.items():
@@ -12017,8 +12018,7 @@ STEP_TIMEOUT = "60s"  # for a command, unless its policy says otherwise
 _GENERATOR = "token:32"  # likewise
 _SHOWN_LINES = 3  # of the stderr of a failing command: its last ones
 _SHOWN_CHARACTERS = 2000  # from the end of stderr, in which these lines are looked for
-# Characters of a value whose beginning may be cut off: in no encoding does its rest reach the shown lines.
-_LONGEST_CUT = 1000
+_MAX_WIDTH = 16  # characters that one of a value takes at most, in any encoding
 
 _Interval = Union[str, float]
 _Step = Union[Callable[[str], object], str, Sequence[str], None]
@@ -12567,11 +12567,14 @@ def _last_lines(values: Iterable[str], printed: bytes, errors: bytes) -> str:
     """
     words = [word.decode(errors="surrogateescape") for word in (printed, *printed.split())]
     hidden = {text for text in (*values, *words) if text.strip()}
-    # If the beginning of stderr was cut off, it may now begin with the rest of a value, which isn't masked.
-    longest = 0 if len(errors) < MAX_ERRORS else max(map(len, hidden), default=0)
-    if longest > _LONGEST_CUT or not all(map(maskable, hidden)):
+    if not all(map(maskable, hidden)):
         return ""
     text = Encodings(hidden).mask(errors).decode(errors="replace")
+    if len(errors) >= MAX_ERRORS:
+        # It may begin with the rest of a value whose beginning was cut off, which isn't masked.
+        not_shown = len(text) - _SHOWN_CHARACTERS
+        if not_shown < _MAX_WIDTH * max(map(len, hidden), default=0):
+            return ""
     lines = [line.strip() for line in text[-_SHOWN_CHARACTERS:].splitlines() if line.strip()]
     return printable(" / ".join(lines[-_SHOWN_LINES:]))
 

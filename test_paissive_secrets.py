@@ -6445,6 +6445,14 @@ def test_a_program_sets_and_deletes_for_itself_alone(here):
     assert (ps.get_secret("A_TOKEN"), ps.get_secret("B_TOKEN")) == (None, "again")
 
 
+def test_a_variable_that_is_set_again_after_a_deletion_is_a_secret_again(here, monkeypatch):
+    monkeypatch.setenv("A_TOKEN", "one")
+    ps.delete_secret("A_TOKEN")
+    assert ps.list_secrets() == []
+    monkeypatch.setenv("A_TOKEN", "another")
+    assert (ps.get_secret("A_TOKEN"), ps.list_secrets()) == ("another", ["A_TOKEN"])
+
+
 def test_a_program_deletes_a_mounted_secret_for_itself(here, monkeypatch):
     (here / "mounted").write_text("v")
     monkeypatch.setenv("A_TOKEN_FILE", "mounted")
@@ -21811,6 +21819,13 @@ def test_errors_of_any_length_hold_up_no_step_and_show_no_part_of_a_value(rotati
     rotation.schedule("DB_PASSWORD", "1d", apply=script)
     said = failure(rotation.rotate, "DB_PASSWORD", NEW).message
     assert re.fullmatch(r"apply of 'DB_PASSWORD' failed: it ended with status 1: [* /]+", said)
+
+
+def test_errors_that_are_little_but_masks_are_not_shown_since_a_part_of_a_value_may_begin_them(rotation):
+    script = "v=$(cat); for i in $(seq 100); do printf %s $v; done >&2; exit 1"
+    rotation.schedule("DB_PASSWORD", "1d", apply=script)
+    said = failure(rotation.rotate, "DB_PASSWORD", ps.generate("token:525")).message
+    assert said == "apply of 'DB_PASSWORD' failed: it ended with status 1"
 
 
 # Where commands run.
