@@ -21329,6 +21329,8 @@ def test_a_new_schedule_names_the_steps_that_it_drops(rotate):
     rotate("schedule", "A_TOKEN", "--generate", "command:cat", "--apply", "true", "--revoke", "true")
     dropped = "warning: the new policy of 'A_TOKEN' lacks what the old one had: generate, revoke\n"
     assert rotate("schedule", "A_TOKEN", "--apply", "true", "--verify", "true") == (0, dropped)
+    for options in ((), ("--generate",)):  # which are the same
+        assert rotate("schedule", "B_TOKEN", *options) == (0, "")
 
 
 def test_rotate_unschedule_ends_what_rotate_schedule_began(rotate, clock):
@@ -37897,6 +37899,7 @@ WRONG_COMMANDS = [
     ("rekey --backend env", "only the file backend can do that; use --backend file"),
     ("status --trust x --backend env", "only the file backend can do that; use --backend file"),
     ("import .env", ".env is the env store's own file; import it elsewhere: --backend file"),
+    ("import ./.env", "./.env is the env store's own file; import it elsewhere: --backend file"),
     ("redact nope", "can't redact nope: No such file or directory"),
     ("redact --in-place", "--in-place needs files; name them, or leave it out to redact stdin"),
     ("config set a c4nary --json", "VALUE is not JSON; leave --json out for plain text"),
