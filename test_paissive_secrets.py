@@ -21326,11 +21326,11 @@ def test_a_generator_gets_the_current_value(rotate, say):
 
 
 def test_a_new_schedule_names_the_steps_that_it_drops(rotate):
+    for options in ((), ("--generate",)):  # which are the same
+        assert rotate("schedule", "A_TOKEN", *options) == (0, "")
     rotate("schedule", "A_TOKEN", "--generate", "command:cat", "--apply", "true", "--revoke", "true")
     dropped = "warning: the new policy of 'A_TOKEN' lacks what the old one had: generate, revoke\n"
     assert rotate("schedule", "A_TOKEN", "--apply", "true", "--verify", "true") == (0, dropped)
-    for options in ((), ("--generate",)):  # which are the same
-        assert rotate("schedule", "B_TOKEN", *options) == (0, "")
 
 
 def test_rotate_unschedule_ends_what_rotate_schedule_began(rotate, clock):
@@ -27057,6 +27057,7 @@ many such names are of ids | a.env gateway.ke·y={A40} | a.env STRIPE_KE·Y={A40
 many such names are of ids | a.py signing_ke·y = "{A40}" | a.py SIGNING_KE·Y = "{A40}"
 it is short for a drawn value | a.env toke·n={A16} | a.env toke·n={A24}
 it may be one of many values to try | a.py secre·ts = ["{A40}"] | a.py secre·t = ["{A40}"]
+it may be one of many values to try | a.env SEC·RETS={A40} | a.env DB_PAS·S={A40}
 a test may expect it to be refused | user_test.go secre·t = "{A40}" | user.go secre·t = "{A40}"
 a test may expect it to be refused | UserTests.Auth.cs secre·t = "{A40}" | contest.cs secre·t = "{A40}"
 a test may expect it to be refused | PasskeysTestFixtures.swift secre·t = "{A40}" | a.swift secre·t = "{A40}"
