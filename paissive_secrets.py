@@ -16348,7 +16348,7 @@ def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
 
 
 def _is_only_set(text: bytes, c: Candidate) -> bool:
-    """Return whether a test sets a value that doesn't look random, and nothing beside it logs in with that.
+    """Return whether a test sets a word for a password, or a number, and nothing beside it logs in with that.
 
     What is passed to a call, or is in a mapping, has to be in the text again for a login. A variable may be
     used anywhere in it.
@@ -16646,12 +16646,17 @@ def _is_of_client(text: bytes, start: int, end: int) -> bool:
 
 
 def _is_refused(text: bytes, start: int, end: int) -> bool:
-    """Return whether a JWT has no signature, or a test says beside it that it is refused."""
+    """Return whether a JWT has no signature, or its name or the test around it says that it is refused.
+
+    Elsewhere, what is beside it doesn't count: a program that has a token may say "invalid token", too.
+    """
     token = text[start:end]
     if _UNSIGNED.search(decode64(token.partition(b".")[0])) or _NO_SIGNATURE.match(text, end):
         return True
     before = text[max(0, start - 80) : start]
-    return bool(_NAMED_REFUSED.search(before) or _REFUSES_TOKEN.search(text, end, end + 250))
+    if _NAMED_REFUSED.search(before):
+        return True
+    return bool(_REFUSES_TOKEN.search(text, end, end + 250)) and _is_test(text)
 
 
 def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...]) -> Iterator[Span]:

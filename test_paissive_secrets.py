@@ -29288,7 +29288,7 @@ REFUSED_JWTS = [
     f'x = "{WEB_TOKEN}.signature"',
     f'expiredToken = "{WEB_TOKEN}.{JWT_END}"',
     f'let corrupted_jwt =\n    "{WEB_TOKEN}.{JWT_END}"',
-    f'x = "{WEB_TOKEN}.{JWT_END}"\n\nassert verify(x) == {{:error, :signature_error}}',
+    f'test "a" do\n  x = "{WEB_TOKEN}.{JWT_END}"\n  assert verify(x) == {{:error, :signature_error}}',
 ]
 
 
@@ -29296,6 +29296,7 @@ REFUSED_JWTS = [
 def test_a_web_token_that_is_to_be_refused_is_a_finding_of_low_confidence(text):
     assert found(text) and not reported(text)
     assert reported(f'expected_token = "{WEB_TOKEN}.{JWT_END}"  # "signature"') == ["jwt"]
+    assert reported(f'x = "{WEB_TOKEN}.{JWT_END}"\nif not check(x):\n  fail("invalid token")') == ["jwt"]
 
 
 @pytest.mark.parametrize(
