@@ -35844,7 +35844,7 @@ def test_the_files_below_one_path_take_no_memory(folder, monkeypatch):
     tracemalloc.start()
     try:
         assert sum(1 for _ in files) == 8999
-        assert tracemalloc.get_traced_memory()[1] < 100_000
+        assert tracemalloc.get_traced_memory()[1] < 500_000  # other threads count, too
     finally:
         tracemalloc.stop()
 
