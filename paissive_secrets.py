@@ -14052,6 +14052,14 @@ _DEFAULTING = lazily(rb"(?i)env|get|config|option|default|fetch|param|lookup|set
 _SECOND_ARGUMENT = lazily(rb"[\"']\s{0,9},\s{0,40}(?:\w{1,20}=)?[bru]?[\"']([^\"'\\\n]{1,300})[\"']\s{0,9}\)")
 
 
+class _FileKind(NamedTuple):
+    """What the path of a file says about words in it. No row uses it to make a random value low."""
+
+    is_translation: bool = False
+    is_package: bool = False  # made by a package manager or a minifier
+    is_test: bool = False  # by the name of the file, wherever it is
+
+
 class Candidate(NamedTuple):
     """A value that is assigned to a name, and the line around it."""
 
@@ -14065,6 +14073,7 @@ class Candidate(NamedTuple):
     language: str  # the kind of a _Language
     before: str = ""  # the line up to the name
     after: str = ""  # the line from the value's end
+    file: _FileKind = _FileKind()  # set when it is judged
 
     def __repr__(self) -> str:
         return f"<candidate {self.kind} at {self.start}>"
@@ -14766,6 +14775,44 @@ def language_of(path: str) -> _Language:
     return next(filter(None, known), _Language("none", "line"))
 
 
+# Files of translations: by their ending, or by what is before an ending that settings have, too.
+_TRANSLATION_ENDING = lazily(r"\.(?:po|pot|xlf|xliff|strings|stringsdict|arb|ftl|resx|lang)\Z")
+_ENDING_OF_TEXTS = lazily(r"\.(?:json5?|ya?ml|properties|ini|xml|toml|txt)\Z")
+_TRANSLATION_FILE = lazily(  # of a path without its ending
+    r"""(?x)
+    (?:\A|[/._-])(?i:locales?|lang(?:uages?)?|i18n|l10n|translations?|messages)   # it, or a folder of them,
+    (?:/[A-Za-z]{2,3}(?:[_-]\w{2,4})?(?:/[^/]+)*)?                                # one in it for a language,
+    (?:[/._-][^/]*)?\Z                                                            # and the rest of the name
+    |[/._-][A-Za-z]{2}[_-][A-Z]{2}(?:/[^/]*)?\Z                                   # or de-DE, at the end
+    """
+)
+_TRANSLATED_SETTINGS = lazily(r"(?:\A|/)locales?/[a-z]{2}-[A-Z]{2}/[^/]+\.json\Z")  # the texts of a page
+_SETTINGS_FILE = lazily(r"(?i)settings|config|compose|application|values|secret|\benv")  # a part of its name
+_PACKAGE_LOCK = lazily(  # of package managers
+    r"package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.ya?ml|bun\.lock|composer\.lock|gemfile\.lock"
+    r"|cargo\.lock|poetry\.lock|uv\.lock|pipfile\.lock|mix\.lock|pubspec\.lock|packages\.lock\.json|go\.sum"
+    r"|podfile\.lock"
+)
+_SHIPPED_FILE = lazily(r"(?i)(?:\A|/)\.yarn/|[.-]min\.[cm]?js\Z|(?:\A|/)[\w.-]*bundle[\w.-]*\.[cm]?js\Z")
+_TEST_FILE = lazily(  # test_login.py, login.spec.ts, LoginTests.Refresh.cs
+    r"test_|(?:.*[._-])?(?:tests?|specs?)[._-]|.*[a-z0-9](?:Tests?|TestCase|TestBase|Fixtures?|Specs?|IT)\."
+)
+
+
+@lru_cache(1 << 10)
+def about_path(path: str) -> _FileKind:
+    """Return the kinds of a file, by its path: a translation, a package manager's, a test."""
+    name = os.path.basename(path)
+    lower = name.lower()
+    is_translation = bool(_TRANSLATION_ENDING.search(lower))
+    if _ENDING_OF_TEXTS.search(lower):
+        is_translation = bool(_TRANSLATION_FILE.search(path.rpartition(".")[0]))
+    if is_translation and _SETTINGS_FILE.search(name):
+        is_translation = bool(_TRANSLATED_SETTINGS.search(path))
+    is_package = bool(_PACKAGE_LOCK.fullmatch(lower) or _SHIPPED_FILE.search(path))
+    return _FileKind(is_translation, is_package, bool(_TEST_FILE.match(name)))
+
+
 # === Judgement ===
 # Whether a span is a secret. Every span passes one gate, `judge_span`, which gives it its final confidence.
 # A value under a telltale name begins with the confidence of its score: features of the value and of its
@@ -15285,53 +15332,6 @@ _OF_TOKENS = (  # the rows that count for a token with a known prefix
     "it is a placeholder",
     "it is crossed out",
 )
-# Files of translations: by their ending, or by what is before an ending that settings have, too.
-_TRANSLATION_ENDING = lazily(r"\.(?:po|pot|xlf|xliff|strings|stringsdict|arb|ftl|resx|lang)\Z")
-_ENDING_OF_TEXTS = lazily(r"\.(?:json5?|ya?ml|properties|ini|xml|toml|txt)\Z")
-_TRANSLATION_FILE = lazily(  # of a path without its ending
-    r"""(?x)
-    (?:\A|[/._-])(?i:locales?|lang(?:uages?)?|i18n|l10n|translations?|messages)   # it, or a folder of them,
-    (?:/[A-Za-z]{2,3}(?:[_-]\w{2,4})?(?:/[^/]+)*)?                                # one in it for a language,
-    (?:[/._-][^/]*)?\Z                                                            # and the rest of the name
-    |[/._-][A-Za-z]{2}[_-][A-Z]{2}(?:/[^/]*)?\Z                                   # or de-DE, at the end
-    """
-)
-_TRANSLATED_SETTINGS = lazily(r"(?:\A|/)locales?/[a-z]{2}-[A-Z]{2}/[^/]+\.json\Z")  # the texts of a page
-_SETTINGS_FILE = lazily(r"(?i)settings|config|compose|application|values|secret|\benv")  # a part of its name
-_PACKAGE_LOCK = lazily(  # of package managers
-    r"package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.ya?ml|bun\.lock|composer\.lock|gemfile\.lock"
-    r"|cargo\.lock|poetry\.lock|uv\.lock|pipfile\.lock|mix\.lock|pubspec\.lock|packages\.lock\.json|go\.sum"
-    r"|podfile\.lock"
-)
-_SHIPPED_FILE = lazily(r"(?i)(?:\A|/)\.yarn/|[.-]min\.[cm]?js\Z|(?:\A|/)[\w.-]*bundle[\w.-]*\.[cm]?js\Z")
-_TEST_FILE = lazily(  # test_login.py, login.spec.ts, LoginTests.Refresh.cs
-    r"test_|(?:.*[._-])?(?:tests?|specs?)[._-]|.*[a-z0-9](?:Tests?|TestCase|TestBase|Fixtures?|Specs?|IT)\."
-)
-
-
-class _FileKind(NamedTuple):
-    """What the path of a file says about words in it. No row uses it to make a random value low."""
-
-    is_translation: bool = False
-    is_package: bool = False  # made by a package manager or a minifier
-    is_test: bool = False  # by the name of the file, wherever it is
-
-
-_NO_FILE = _FileKind()
-
-
-@lru_cache(1 << 10)
-def about_path(path: str) -> _FileKind:
-    """Return the kinds of a file, by its path: a translation, a package manager's, a test."""
-    name = os.path.basename(path)
-    lower = name.lower()
-    is_translation = bool(_TRANSLATION_ENDING.search(lower))
-    if _ENDING_OF_TEXTS.search(lower):
-        is_translation = bool(_TRANSLATION_FILE.search(path.rpartition(".")[0]))
-    if is_translation and _SETTINGS_FILE.search(name):
-        is_translation = bool(_TRANSLATED_SETTINGS.search(path))
-    is_package = bool(_PACKAGE_LOCK.fullmatch(lower) or _SHIPPED_FILE.search(path))
-    return _FileKind(is_translation, is_package, bool(_TEST_FILE.match(name)))
 
 
 def judge_candidate(candidate: Candidate, path: str = "", reason: str = "") -> Span:
@@ -15339,16 +15339,17 @@ def judge_candidate(candidate: Candidate, path: str = "", reason: str = "") -> S
 
     It is low at most if the detector has a reason against it.
     """
+    candidate = candidate._replace(file=about_path(path))
     # Cached without its place: versions of a file repeat most lines.
-    span = _judge_placeless(candidate._replace(start=0, end=0), reason, about_path(path))
+    span = _judge_placeless(candidate._replace(start=0, end=0), reason)
     return span._replace(start=candidate.start, end=candidate.end, candidate=candidate)
 
 
 @lru_cache(1 << 12)
-def _judge_placeless(candidate: Candidate, reason: str, path: _FileKind) -> Span:
+def _judge_placeless(candidate: Candidate, reason: str) -> Span:
     """Judge a candidate whose place is (0, 0), so that equal ones share a verdict."""
     rule = pattern_rules()[_rule_of(candidate)]
-    return judge_span(rule, (0, 0), candidate.value.encode("latin-1"), candidate, reason, path=path)
+    return judge_span(rule, (0, 0), candidate.value.encode("latin-1"), candidate, reason)
 
 
 def _rule_of(c: Candidate) -> str:
@@ -15371,7 +15372,6 @@ def judge_span(
     candidate: Candidate | None = None,
     reason: str = "",
     at_most: str = "low",
-    path: _FileKind = _NO_FILE,
 ) -> Span:
     """Return a span with its final confidence and the reason for it; "" is no reason against a higher one.
 
@@ -15387,11 +15387,11 @@ def judge_span(
     if not confidence:
         return Span(*place, rule, "", candidate, "too little speaks for a secret")
     if not reason or at_most != "low":
-        against = _reason_against_span(rule, value, candidate, path)
+        against = _reason_against_span(rule, value, candidate)
         if against:
             reason, at_most = against, "low"
     if not reason and scored and confidence == "high":
-        reason, at_most = _reason_in_context("medium", scored.value, scored, path), "medium"
+        reason, at_most = _reason_in_context("medium", scored.value, scored), "medium"
     if reason and confidence != "low":
         confidence = at_most
     return Span(*place, rule, confidence, candidate, reason)
@@ -15418,7 +15418,7 @@ def _confidence_of_score(c: Candidate) -> str:
     return level(score) or ("low" if is_random else "")
 
 
-def _reason_against_span(rule: Rule, value: bytes, candidate: Candidate | None, path: _FileKind) -> str:
+def _reason_against_span(rule: Rule, value: bytes, candidate: Candidate | None) -> str:
     """Return why a value that a rule has found can't be a secret; "" if it can.
 
     Behind the prefix of a token, few rows count: those of _OF_TOKENS. Any other value is for `reason_against`
@@ -15429,7 +15429,7 @@ def _reason_against_span(rule: Rule, value: bytes, candidate: Candidate | None, 
     body = latin1(value[public:])
     if rule.prefix:
         return _reason_against_value(body, _OF_TOKENS)
-    reason = reason_against(body, candidate, path)
+    reason = reason_against(body, candidate)
     return reason or ("" if candidate else _reason_against_match(rule, body))
 
 
@@ -15446,7 +15446,7 @@ def is_in_comment(text: bytes, at: int) -> bool:
     return bool(_COMMENT.match(before)) and not before.lstrip().lower().startswith("echo")
 
 
-def reason_against(value: str, candidate: Candidate | None = None, path: _FileKind = _NO_FILE) -> str:
+def reason_against(value: str, candidate: Candidate | None = None) -> str:
     """Return why a value can't be a secret, whatever its weights; "" if it can.
 
     The value is looked at first and, if it has a candidate, what is beside it, then its name and place.
@@ -15457,13 +15457,13 @@ def reason_against(value: str, candidate: Candidate | None = None, path: _FileKi
     for row in properties():
         if row.where in ("before", "after") and row.regex.search(getattr(candidate, row.where)):
             return row.reason
-    return _reason_in_context("low", value, candidate, path)
+    return _reason_in_context("low", value, candidate)
 
 
-def _reason_in_context(at_most: str, value: str, c: Candidate, path: _FileKind) -> str:
+def _reason_in_context(at_most: str, value: str, c: Candidate) -> str:
     """Return the first reason of _IN_CONTEXT that applies and leaves a confidence `at_most`; "" for none."""
     rows = (row for row in _IN_CONTEXT if row.at_most == at_most)
-    return next((row.reason for row in rows if row.applies(value, c, path)), "")
+    return next((row.reason for row in rows if row.applies(value, c)), "")
 
 
 @lru_cache(1 << 12)
@@ -15731,7 +15731,7 @@ _WORDS = lazily(  # shop-db2_tls, auth.google/v2
 _NUMBERED_WORDS = lazily(r"[a-z]{3,15}\d{0,2}(?:-[a-z]{2,10}\d{0,2}){0,4}\Z")
 
 
-def _is_identifier(value: str, c: Candidate, path: _FileKind) -> bool:
+def _is_identifier(value: str, c: Candidate) -> bool:
     """Return whether the value is a UUID under a name that doesn't say secret, or finds an entry.
 
     In source, any key in a table or a call does whose name doesn't say what it opens. Under "key" alone, a
@@ -15752,7 +15752,7 @@ def _is_in_settings(c: Candidate) -> bool:
     return c.language in ("config", "shell")
 
 
-def _is_salt(value: str, c: Candidate, path: _FileKind) -> bool:
+def _is_salt(value: str, c: Candidate) -> bool:
     """Return whether the value is the salt of one hash, which is no secret, as in a column `salt`.
 
     An application's, which signs or peppers, is longer and has a longer name: SECRET_KEY_SALT.
@@ -15761,27 +15761,27 @@ def _is_salt(value: str, c: Candidate, path: _FileKind) -> bool:
     return words == ["salt"] or (words[-1:] == ["salt"] and len(value) < 16)
 
 
-def _is_nonce(value: str, c: Candidate, path: _FileKind) -> bool:
+def _is_nonce(value: str, c: Candidate) -> bool:
     """Return whether the value is a nonce that everybody may see: in source, in a page or of a protocol."""
     is_public = c.language in ("source", "markup") or "realm=" in c.before or value.isdigit()
     return is_public and "nonce" in words_of(c.name)
 
 
-def _is_about_secret(value: str, c: Candidate, path: _FileKind) -> bool:
+def _is_about_secret(value: str, c: Candidate) -> bool:
     """Return whether the name is about a secret, as TOKEN_URL is."""
     return is_about_secret(c.name) and not _UUID_VALUE.match(value)
 
 
-def _is_about_password(value: str, c: Candidate, path: _FileKind) -> bool:
+def _is_about_password(value: str, c: Candidate) -> bool:
     """Return whether the name says something else about a password, as in `password_driver = "ldap"`."""
     if c.kind != "pass" or c.separator == "(" or looks_random(value):
         return False
     return not _ends_telltale(c.name) and words_of(c.name)[-1] not in _VARIANTS
 
 
-def _is_translation(value: str, c: Candidate, path: _FileKind) -> bool:
+def _is_translation(value: str, c: Candidate) -> bool:
     """Return whether the value is text in a file or a table of texts: `$labels['password'] = 'Cyfrinair'`."""
-    if not path.is_translation and not _TABLE_OF_TEXTS.search(c.before):
+    if not c.file.is_translation and not _TABLE_OF_TEXTS.search(c.before):
         return False
     text = _as_text(value)
     plain = re.sub(r"\\u00([0-9a-fA-F]{2})", lambda found: chr(int(found[1], 16)), text)  # JSON's letters
@@ -15795,7 +15795,7 @@ def _as_text(value: str) -> str:
     return value.encode("latin-1").decode("utf-8", "replace")
 
 
-def _is_label(value: str, c: Candidate, path: _FileKind) -> bool:
+def _is_label(value: str, c: Candidate) -> bool:
     """Return whether a form shows the value: its key is in words, or it is an entry with a capital letter."""
     if c.separator == ":" and c.quote and _KEY_IN_WORDS.search(c.before):
         return not looks_random(value)
@@ -15809,7 +15809,7 @@ def _is_label(value: str, c: Candidate, path: _FileKind) -> bool:
     return (is_entry or is_element) and label.isalpha() and label.istitle() and len(text) < 20
 
 
-def _is_in_sentence(value: str, c: Candidate, path: _FileKind) -> bool:
+def _is_in_sentence(value: str, c: Candidate) -> bool:
     """Return whether a bare value is a word of a sentence: behind a colon, a comment's label or "by"."""
     if c.quote:
         return False
@@ -15824,7 +15824,7 @@ def _is_in_sentence(value: str, c: Candidate, path: _FileKind) -> bool:
     return bool(re.match(more, c.after) or _IN_SENTENCE.search(f"{c.before}\n{value}{c.after}"))
 
 
-def _is_quoted_in_prose(value: str, c: Candidate, path: _FileKind) -> bool:
+def _is_quoted_in_prose(value: str, c: Candidate) -> bool:
     """Return whether the value stands in quotes after a name and a space.
 
     Not if a command sets the name, unless the quotes are backticks.
@@ -15836,7 +15836,7 @@ def _is_quoted_in_prose(value: str, c: Candidate, path: _FileKind) -> bool:
     return c.quote[0] == "`" or not is_command
 
 
-def _is_expression(value: str, c: Candidate, path: _FileKind) -> bool:
+def _is_expression(value: str, c: Candidate) -> bool:
     """Return whether a bare value in source, a template, a page's script or a notebook's cell is code.
 
     A literal there is in quotes, or looks random.
@@ -15888,17 +15888,17 @@ def _is_bare_name(value: str, c: Candidate) -> bool:
     return c.after[0] in ",);" if c.after else "_" in value
 
 
-def _is_reference_in_template(value: str, c: Candidate, path: _FileKind) -> bool:
+def _is_reference_in_template(value: str, c: Candidate) -> bool:
     """Return whether a template of Angular or Vue refers to it: #name="ngModel", @click="reset", :a="b"."""
     return c.language == "markup" and c.separator == "=" and c.before[-1:] in ("#", "@", ":")
 
 
-def _is_made_by_tool(value: str, c: Candidate, path: _FileKind) -> bool:
+def _is_made_by_tool(value: str, c: Candidate) -> bool:
     """Return whether the value is a word or an identifier in a lock file, or in minified code."""
-    return path.is_package and bool(_IDENTIFIER.match(value)) and not looks_random(value)
+    return c.file.is_package and bool(_IDENTIFIER.match(value)) and not looks_random(value)
 
 
-def _is_word(value: str, c: Candidate, path: _FileKind) -> bool:
+def _is_word(value: str, c: Candidate) -> bool:
     """Return whether the value is a number, a name or words, under a name that isn't a password's.
 
     What authenticates has to look random, and a key has to be long, to have symbols, or to look random: most
@@ -15924,18 +15924,18 @@ def _is_word(value: str, c: Candidate, path: _FileKind) -> bool:
     return bool(_WORDS.match(value.strip(":./_-"))) and wordness(value) not in "01234"
 
 
-def _is_key_id(value: str, c: Candidate, path: _FileKind) -> bool:
+def _is_key_id(value: str, c: Candidate) -> bool:
     """Return whether the value is the id of an access key, as S3 has it, which isn't secret."""
     words = words_of(c.name.rstrip("0123456789"))
     return words[-2:] == ["access", "key"] and "secret" not in words and bool(_KEY_ID.match(value))
 
 
-def _is_compared_with(value: str, c: Candidate, path: _FileKind) -> bool:
+def _is_compared_with(value: str, c: Candidate) -> bool:
     """Return whether a test compares the value with what has the name: assertEqual(reply.token, "…")."""
     return c.separator == "," and bool(_ASSERTS.search(c.before))
 
 
-def _is_mocked(value: str, c: Candidate, path: _FileKind) -> bool:
+def _is_mocked(value: str, c: Candidate) -> bool:
     """Return whether the value is in what a mocked server replies, or in a record on one line of its data.
 
     Such a line has four fields or more, one of them behind the value, and one without a value.
@@ -15949,7 +15949,7 @@ def _is_mocked(value: str, c: Candidate, path: _FileKind) -> bool:
     return bool(is_record and _EMPTY_FIELD.search(line))
 
 
-def _is_sample_word(value: str, c: Candidate, path: _FileKind) -> bool:
+def _is_sample_word(value: str, c: Candidate) -> bool:
     """Return whether documentation, or a setting in a comment, has a word for a password in a value's place.
 
     Other words there are often logins that work: the name of a product, or of its user.
@@ -15966,23 +15966,23 @@ def is_word_for_password(c: Candidate) -> bool:
     return has_word and not looks_random(c.value)
 
 
-def _may_be_refused(value: str, c: Candidate, path: _FileKind) -> bool:
+def _may_be_refused(value: str, c: Candidate) -> bool:
     """Return whether the value is in the source of a test, where many requests are meant to be refused."""
-    return path.is_test and c.language == "source"
+    return c.file.is_test and c.language == "source"
 
 
-def _may_be_sample(value: str, c: Candidate, path: _FileKind) -> bool:
+def _may_be_sample(value: str, c: Candidate) -> bool:
     """Return whether the value is in a comment, in prose or an argument, as samples are."""
     return c.language == "docs" or c.separator in ("(", ",", "_", "is") or bool(_COMMENT.match(c.before))
 
 
-def _may_be_hash(value: str, c: Candidate, path: _FileKind) -> bool:
+def _may_be_hash(value: str, c: Candidate) -> bool:
     """Return whether a password is in hex or, but for settings, in Base64, as its hash would be."""
     form = _LONG_HEX if _is_in_settings(c) else _ENCODED
     return c.kind == "pass" and looks_random(value) and bool(form.match(value))
 
 
-def _may_be_name(value: str, c: Candidate, path: _FileKind) -> bool:
+def _may_be_name(value: str, c: Candidate) -> bool:
     """Return whether the value may be a name: it has no digit, and doesn't look random.
 
     Not in settings, which hold passwords themselves.
@@ -15991,7 +15991,7 @@ def _may_be_name(value: str, c: Candidate, path: _FileKind) -> bool:
     return not sets_passwords and not looks_random(value) and not re.search("[0-9]", value)
 
 
-def _may_be_id(value: str, c: Candidate, path: _FileKind) -> bool:
+def _may_be_id(value: str, c: Candidate) -> bool:
     """Return whether the name says key or the like, and no more: what finds something has such names, too.
 
     Not if it is a variable of the environment, which has few other keys.
@@ -15999,12 +15999,12 @@ def _may_be_id(value: str, c: Candidate, path: _FileKind) -> bool:
     return c.kind not in ("pass", "secret", "token") and not c.name.isupper()
 
 
-def _may_be_made_up(value: str, c: Candidate, path: _FileKind) -> bool:
+def _may_be_made_up(value: str, c: Candidate) -> bool:
     """Return whether the value is shorter than those that programs draw for keys and tokens."""
     return c.kind != "pass" and len(value) < 20
 
 
-def _may_be_listed(value: str, c: Candidate, path: _FileKind) -> bool:
+def _may_be_listed(value: str, c: Candidate) -> bool:
     """Return whether the name is in the plural, as those of lists to try or to check against are."""
     last = words_of(c.name)[-1]
     return last.endswith("s") and bool(kind_of_name(last[:-1]))
@@ -16016,7 +16016,7 @@ class _Context(NamedTuple):
     reason: str  # as --explain prints it
     at_most: str  # "low" where no secret is; "medium" where one is likely, but not certain
     looks_at: str
-    applies: Callable[[str, Candidate, _FileKind], bool]
+    applies: Callable[[str, Candidate], bool]
     drops: str  # the path of a file, and a line whose value it applies to; · hides it from audits
     keeps: str  # another whose value it must not apply to
 

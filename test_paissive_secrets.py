@@ -26657,7 +26657,7 @@ def test_names_and_places_that_no_secret_has_say_why():
     for row in rows_of(IN_CONTEXT):
         if row.startswith("=== "):
             reason, _, path = row[4:].rpartition(", ")
-        elif {ps.reason_against(c.value, c, ps.about_path(path)) for c in candidates(row, path)} != {reason}:
+        elif {ps.reason_against(c.value, c) for c in candidates(row, path)} != {reason}:
             wrong.append(row)
         elif reason and reported(row, path):
             wrong.append(row)
@@ -29636,16 +29636,15 @@ def test_the_values_of_a_list_are_found_up_to_fifty():
 def test_a_value_is_known_with_its_name_and_what_stands_around_it():
     value = GUESSED[:8]
     (found,) = candidates(f"x = 1\ny = 2; db.password := '{value}';  # z\nz", "a.py")
-    assert found == (29, 37, "pass", "db.password", ":=", "'", value, "source", "y = 2; ", "';  # z")
-    assert candidates(f"\n{value}\n", "etc/master.passwd") == [
-        (1, 9, "pass", "master.passwd", "=", "", value, "config", "", "")
-    ]
+    assert found[:-1] == (29, 37, "pass", "db.password", ":=", "'", value, "source", "y = 2; ", "';  # z")
+    (found,) = candidates(f"\n{value}\n", "etc/master.passwd")
+    assert found[:-1] == (1, 9, "pass", "master.passwd", "=", "", value, "config", "", "")
     (found,) = candidates(f"kind: Secret\nstringData:\n  a.b: {value}\n", "a.yml")
-    assert found == (32, 40, "secret", "a.b", ":", "'", value, "config", "", "")
+    assert found[:-1] == (32, 40, "secret", "a.b", ":", "'", value, "config", "", "")
     (found,) = candidates(f"INSERT INTO t (a, pass) VALUES (1, '{value}')\n", "a.sql")
-    assert found == (36, 44, "pass", "pass", "=", "'", value, "source", "", "')")
+    assert found[:-1] == (36, 44, "pass", "pass", "=", "'", value, "source", "", "')")
     (found,) = candidates("amqp://ada:let" + "mein@db.internal\n", "a.yml")
-    assert found == (11, 18, "pass", "password", ":", "", "let" + "mein", "config", "", "")
+    assert found[:-1] == (11, 18, "pass", "password", ":", "", "let" + "mein", "config", "", "")
     (found,) = candidates(f"{'a' * 210}; password = '{value}'{'b' * 200}\n", "a.py")
     assert (found.before, found.after) == ("a" * 198 + "; ", "'" + "b" * 119)
     assert repr(found) == f"<candidate pass at {found.start}>"

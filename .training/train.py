@@ -75,7 +75,7 @@ class Example:
         self.reasons = [
             r.reason for r in ps.properties() if r.where in texts and r.regex.search(texts[r.where])
         ]
-        self.capped = bool(ps.reason_against(candidate.value, candidate, ps.about_path(self.path)))
+        self.capped = bool(ps.reason_against(candidate.value, candidate))
 
     def confidence(self, score):
         found = ps.level(score)
