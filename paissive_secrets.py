@@ -16340,6 +16340,8 @@ def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
         reason = "it is the id of a resource in a URL"
     elif c.value.startswith("eyJ") and _is_refused(text, c.start, c.end):
         reason = "it isn't signed, or is to be refused"
+    elif c.value.startswith("AIza") and _is_of_client(text, c.start, c.end):
+        reason = _PUBLIC
     elif _is_only_set(text, c):
         reason = "a test sets it, and nothing beside it logs in"
     elif _passes_to_name(text, c):
@@ -16444,6 +16446,7 @@ _HEX_OR_WORDS = lazily(rb"[0-9a-f]+|[0-9A-F]+|[A-Za-z/+]+")  # a hash, or words
 _OF_CLIENT = lazily(
     rb"maps/api/js\?|[\"'_]current_key|geo\.API_KEY|GCM_SENDER_ID|\b(?:authDomain|messagingSenderId)\b"
 )
+_PUBLIC = "each client of an app gets it, and Google means it to be public"
 _UNSIGNED = lazily(rb'(?i)"alg"\s*:\s*"none"')  # RFC 7519, 6
 _NO_SIGNATURE = lazily(rb"\.[a-z]{1,15}[\"'`]")  # but a word: eyJ….eyJ….signature
 _NAMED_REFUSED = lazily(
@@ -16619,8 +16622,8 @@ def _token_at(text: bytes, start: int, size: int = 0) -> Span | None:
     """Return the token that begins here or, with a prefix such as "v1.", before this run, judged; else None.
 
     `size` is the length of the run, by which tokens without a prefix are found. A token whose checksum is
-    wrong, or that has expired, is medium at most, as is Google's key for an app's clients; Twilio's key is
-    low where it is an id, and a JWT that is refused.
+    wrong, or that has expired, is medium at most. Low are Twilio's key where it is an id, Google's where each
+    client of an app gets it, and a JWT that is refused.
     """
     token = prefixes().match_at(text, start, size)
     if not token:
@@ -16631,9 +16634,9 @@ def _token_at(text: bytes, start: int, size: int = 0) -> Span | None:
         return judge_span(rule, found.span(), found[0], reason="it is an identifier")
     if rule.id == "jwt" and _is_refused(text, *found.span()):
         return judge_span(rule, found.span(), found[0], reason="it isn't signed, or is to be refused")
-    doubt = doubt_about(rule.id, found[0])
     if rule.id == "google-api-key" and _is_of_client(text, *found.span()):
-        doubt = "it is in the settings of an app's clients, which Google means to be public"
+        return judge_span(rule, found.span(), found[0], reason=_PUBLIC)
+    doubt = doubt_about(rule.id, found[0])
     return judge_span(rule, found.span(), found[0], reason=doubt, at_most="medium")
 
 

@@ -29326,9 +29326,9 @@ def test_a_web_token_that_is_to_be_refused_is_a_finding_of_low_confidence(text):
         "<key>API_KEY</key>\n<string>{key}</string>\n<key>GCM_SENDER_ID</key>",
     ],
 )
-def test_a_key_of_google_for_the_clients_of_an_app_is_medium(text):
+def test_a_key_of_google_for_the_clients_of_an_app_is_low(text):
     key = ps.make_samples("AIza{W35}")
-    for line, confidence in ((text.format(key=key), "medium"), (f'YOUTUBE_KEY = "{key}"', "high")):
+    for line, confidence in ((text.format(key=key), "low"), (f'YOUTUBE_KEY = "{key}"', "high")):
         assert [match.confidence for match in scanned(line)] == [confidence]
 
 
