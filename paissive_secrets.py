@@ -8174,7 +8174,7 @@ class Session:
             raise Unavailable("the store was closed", hint=hint)
 
     def _revoke(self) -> None:
-        """Revoke all leases and the token, if this process logged in; raise an error if that fails.
+        """Revoke all leases, and the token if this process logged in; raise an error if that fails.
 
         A token that was configured, or that a parent process or a command obtained, stays valid.
         """
@@ -8674,7 +8674,8 @@ class VaultStore(Store):
         start = self._locate(top)  # a prefix that begins with a mount lists that mount
         folders = [top]
         while folders:
-            listed = dict.fromkeys(chain(*_read_all(partial(self._list, top, start), folders)))
+            lists = _read_all(partial(self._list, top, start), folders)
+            listed = dict.fromkeys(chain.from_iterable(lists))  # each once, in their order
             keys = [key for key in listed if key.startswith(prefix)]
             for key in keys:
                 name = key
@@ -8970,8 +8971,8 @@ class VaultStore(Store):
         """Return a secret, or one of its versions, from where its path leads; absent ones have no fields.
 
         If there is nothing, ask for the mounts again, and read where the path leads now if that is elsewhere.
-        Raise BadValue if the mount's version of KV is below `min_kv`, or 2 for a version. `fresh` and other
-        errors are as in `_fetch`.
+        Raise what `_locate` raises for `min_kv`, which is 2 if a version is asked for, and what `_fetch`
+        does.
         """
         if version is not None:
             min_kv = 2
@@ -10262,9 +10263,9 @@ class SecretConfig:
         """
         variable = self._variable(path)
         dotenv = self._manager.dotenv()
+        if variable is None:
+            return None
         with suppress(NotFound, BadName):  # not every key can be a variable
-            if variable is None:
-                return None
             if variable in os.environ or (mounted and credential_path(variable)):
                 source = dotenv.overridden_by(variable)
                 text = dotenv.get(variable)
@@ -10312,7 +10313,7 @@ class SecretConfig:
         return bool(text)
 
     def _changed_text(self, path: tuple[str, ...], value: Any) -> str:
-        """Return the file's text with a setting set or, if `value` is ABSENT, removed; "" if there is none.
+        """Return the file's text with a setting set; or, for ABSENT, removed, and "" if it isn't there.
 
         A missing file counts as {}. Order, indentation, line ends and a byte order mark stay; spaces within a
         line may change. Raise BadValue for TOML, for a file that isn't JSON, if the path leads through a
@@ -10852,8 +10853,8 @@ def _escape_properties(value: str) -> str:
 
 # --- JSON, TOML, XML and properties ---
 
-# The groups of these expressions say how values are written: they are keys of _WRITES. @ is _MARK, and
-# `alone` one that stands alone. What has no group, such as a comment, is skipped. A string with
+# The groups of these expressions say how values are written: they are keys of _WRITES, but for XML's. @ is
+# _MARK, and `alone` one that stands alone. What has no group, such as a comment, is skipped. A string with
 # a mark after a backslash isn't matched: the backslash would escape the value's first character.
 _JSON_PARTS = (
     r"""(?P<double>"(?:\\[^@]|[^"\\])*")|'(?:\\[\s\S]|[^'\\])*'|//.*|/\*[\s\S]*?\*/"""
@@ -10880,7 +10881,6 @@ _WRITES: dict[str, _Write] = {
     "property": _escape_properties,
     "double": _escape_json,
     "alone": _quote_json,
-    "text": _escape_xml,
     "value": _write_dotenv,
     "inside": _unless("[^A-Za-z0-9_./:@%+,=-]", "env quotes"),
     "word": lambda value: f"'{escape_single_quotes(value)}'",
@@ -11291,7 +11291,8 @@ def _forms_of(value: str, escapable: set[bytes]) -> Iterator[tuple[bytes, bool]]
         yield _to_bytes(text), False
     for text in encoded:
         raw = _to_bytes(text)
-        latin_1 = _with_latin_1(text)
+        # As \xfc is decoded; what Latin-1 lacks is UTF-8.
+        latin_1 = b"".join(char.encode("latin-1") if char <= "\xff" else _to_bytes(char) for char in text)
         escapable.update((raw, latin_1))
         yield latin_1, False
         yield raw, False
@@ -11302,9 +11303,9 @@ def _forms_of(value: str, escapable: set[bytes]) -> Iterator[tuple[bytes, bool]]
 def _texts_of(value: str) -> tuple[set[str], set[str]]:
     """Return the texts that are looked for as they are, and those that may also be encoded.
 
-    The former are the value, the secrets in it and the lines of both, in quotes as well. Short or plain lines
-    and a key's armour are left out, and all lines of a text that has more than 10,000. Only the first 200
-    lines, and of each text the first 131,072 characters, may be encoded.
+    The former are the value, the secrets in it, the lines of both, and the latter in quotes. Short or plain
+    lines and a key's armour are left out, and all lines of a text that has more than 10,000. Only the first
+    200 lines, and of each text the first 131,072 characters, may be encoded.
     """
     parts = {value, *_secret_parts(value)}
     parts |= {text.strip() for text in parts}
@@ -11344,7 +11345,7 @@ def _secret_parts(value: str) -> set[str]:
     """Return the secrets inside a value, since programs show them without the rest.
 
     They are the texts under secret names in JSON, and the passwords of URLs and connection strings, decoded
-    as well. A text that also stands under another name, or beside the password, is left out.
+    as well. A text is left out that also stands under another name, or beside the password once more.
     """
     members = list(_members(value))
     found = {text for key, text in members if is_secret_name(key)}
@@ -11399,11 +11400,6 @@ def _in_hex_and_base64(raw: bytes) -> Iterator[bytes]:
         yield from (form, form.translate(_URL_ALPHABET))
 
 
-def _with_latin_1(text: str) -> bytes:
-    r"""Return a text as Latin-1, as \xfc is decoded; what Latin-1 lacks is UTF-8."""
-    return b"".join(char.encode("latin-1") if char <= "\xff" else _to_bytes(char) for char in text)
-
-
 # --- search in bare text ---
 
 
@@ -11444,8 +11440,8 @@ class _BareSearch:
             self._forms.setdefault(_bare(form.text), []).append(form)
         self._forms.pop(b"", None)  # a value of backslashes is no secret
         self._index = _Index(self._forms)
-        # Most ends of data begin no form by their bare text. If one does, line breaks in it count, unless the
-        # form may be wrapped.
+        # Three questions about the data's end, the quickest first: does it begin a form, by its bare text? If
+        # so, may that form be wrapped? Or are the line breaks those of the form?
         self._bare_beginnings = _Beginnings(self._forms)
         self._wrapped_beginnings = _Beginnings(_bare(form.text) for form in forms if form.is_wrappable)
         self._beginnings = _Beginnings(_comparable(form.text) for form in forms)
@@ -11458,10 +11454,11 @@ class _BareSearch:
         """Return the places of forms in the data, in any order, and the cut; places may begin after it."""
         data = bare.data
         places: list[_Found] = []
-        cut = self._find_cut(data) if more_follows else len(data)
+        cut = self._find_cut(bare) if more_follows else len(data)
         for at, text in self._index.find(bare.text):
             start = bare.place(at)
             end = bare.place(at + len(text) - 1) + 1
+            is_cut = end > len(data)
             written = _comparable(data[start:end])
             for form in self._forms[text]:
                 # It has the same bare text, but other line breaks.
@@ -11470,30 +11467,33 @@ class _BareSearch:
                 place = _with_ends(data, _Found(start, end, form.value), form.text)
                 # Its last backslash may follow, in any escape; many may not, so that little is held back.
                 is_open = form.text.endswith(b"\\") and len(data) == place.end < end + _MAX_BACKSLASHES
-                if end <= len(data) and not (is_open and more_follows):
-                    places.append(place)
-                elif more_follows:
+                if more_follows and (is_cut or is_open):
                     cut = min(cut, place.start)
+                elif not is_cut:
+                    places.append(place)
         return _Result(places, cut)
 
-    def _find_cut(self, data: bytes) -> int:
-        """Return the start of a form that the end of the data cuts off, else len(data).
+    def _find_cut(self, bare: _Bare) -> int:
+        """Return the start of a form that the end of the data cuts off, else the data's end.
 
         In "say correct", every end of it is compared with the forms, "ay correct" and so on: "correct" begins
         one, so the place is 4. Ends longer than the index's reach are left out: it finds forms that are cut.
         """
+        data = bare.data
         reach = self._index.reach
-        tail = _Bare(data[-4 * reach :])
-        if len(tail.text) < reach:
-            tail = _Bare(data)
+        tail = _Bare(data[-4 * reach :])  # in which places are found sooner
+        if len(tail.text) < reach:  # most of it is line breaks or backslashes
+            tail = bare
         cut = len(tail.data)
         for at in range(max(len(tail.text) - reach, 0), len(tail.text)):
-            if self._bare_beginnings.has(tail.text, at):
-                start = tail.place(at)
-                rest = _comparable(tail.data[start:])
-                if self._wrapped_beginnings.has(tail.text, at) or self._beginnings.has(rest, 0):
-                    cut = start
-                    break
+            if not self._bare_beginnings.has(tail.text, at):
+                continue
+            start = tail.place(at)
+            rest = _comparable(tail.data[start:])
+            if self._wrapped_beginnings.has(tail.text, at) or self._beginnings.has(rest, 0):
+                cut = start
+                break
+        # What forms begin with, and their bare text doesn't, may be before that; or at the end of the data.
         cut = len(tail.data[:cut].rstrip(self._first))
         if cut < len(tail.data):
             cut = len(_without_last_backslashes(tail.data[:cut]))
@@ -11570,13 +11570,22 @@ class _Index:
 
     def find(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield where a text begins, and the text, even if the data cuts it off."""
-        import struct
-
         for beginning, texts in self._searched.items():
             at = data.find(beginning)
             while at >= 0:
                 yield from _those_at(data, at, texts)
                 at = data.find(beginning, at + 1)
+        for place, word in self._find_words(data):
+            for offset in self._offsets[word]:
+                at = place - offset
+                if at >= 0:
+                    # By the part with the word first: to cut a long text takes long.
+                    yield from _those_at(data, at, self._texts.get(data[at : at + self._gap], ()))
+
+    def _find_words(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield the words that are in the table, of those in every `gap` bytes, and their places."""
+        import struct
+
         if not self._words:
             return
         # In blocks of some words: most data has none or few of them, by chance.
@@ -11584,16 +11593,11 @@ class _Index:
         padded = data + bytes(size)
         for first in range(0, len(data), size):
             words = struct.unpack_from(self._block, padded, first)
-            if not self._words.isdisjoint(words):
-                for place in itertools.compress(range(_BLOCK), map(self._words.__contains__, words)):
-                    yield from self._texts_at(data, first + place * self._gap, words[place])
-
-    def _texts_at(self, data: bytes, place: int, word: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield the texts that have a word at a place of the data, and where they begin."""
-        for at in [place - offset for offset in self._offsets[word]]:
-            if at >= 0:
-                # By the part with the word first: to cut a long text takes long.
-                yield from _those_at(data, at, self._texts.get(data[at : at + self._gap], ()))
+            if self._words.isdisjoint(words):
+                continue
+            for number, word in enumerate(words):
+                if word in self._words:
+                    yield first + number * self._gap, word
 
 
 def _those_at(data: bytes, at: int, texts: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -11686,8 +11690,8 @@ class _Style(NamedTuple):
 
     decode: Callable[[bytes], bytes]  # takes any match of `escape`
     escape: re.Pattern[bytes]
-    # Returns an expression, without the first byte, for all that may stand for text with one of some bytes at
-    # its end, and maybe for others, but for those that bare text or _MARKUP takes care of.
+    # Returns an expression, without the first byte, for the escapes of text that ends with one of some bytes.
+    # It may match other escapes, too. Left out are those that bare text and _MARKUP take care of.
     rare: Callable[[Collection[int]], str]
 
 
@@ -11804,10 +11808,10 @@ _BEFORE = lazily(rb"(?:[^;\\\r\n\"']?[^;\\\r\n])?\Z")  # what precedes an escape
 class _EscapeSearch:
     """Finds the escapes that may belong to a value, and decodes what is around them.
 
-    Any escape may that stands for a byte of a value and has the value's next two bytes after it, or near the
-    value's end the two before, each of which may be another escape. So may one that stands for the beginning
-    of another escape. But data may be full of HTML's usual escapes: they count only beside a value's own
-    characters.
+    An escape may belong to one if it stands for a byte of a value, and the value's next two bytes follow or,
+    near the value's end, those before it precede; each may be another escape. It also may if it stands for
+    the beginning of another escape. But data may be full of HTML's usual escapes: they count only beside a
+    value's own characters.
     """
 
     def __init__(self, texts: Collection[bytes]) -> None:
@@ -12095,8 +12099,11 @@ class SecretRotation:
         with policies.rotation_lock(name):
             before = policies.get(name)
             # Steps that are back at their defaults, and weren't before.
-            dropped = [kind for kind in steps if policy[kind] in (None, _GENERATOR)]
-            dropped = [kind for kind in dropped if before.get(kind) not in (None, policy[kind])]
+            dropped = [
+                kind
+                for kind in steps
+                if policy[kind] in (None, _GENERATOR) and before.get(kind) not in (None, policy[kind])
+            ]
             if dropped:
                 warn_once(f"the new policy of {show(name)} lacks what the old one had: {', '.join(dropped)}")
             # Scheduling the same again only brings back functions, with which a killed rotation is resumed.
@@ -12563,7 +12570,8 @@ class _Rotation:
 def _last_lines(values: Iterable[str], printed: bytes, errors: bytes) -> str:
     """Return the last lines of a command's stderr on one line, with these values and words of stdout masked.
 
-    `printed` is its stdout, `errors` the end of its stderr. Return "" if one of them can't be masked.
+    `printed` is its stdout, `errors` the end of its stderr. Return "" if one of them is too short to be
+    masked, or if the lines may have the rest of one that was cut off.
     """
     words = [word.decode(errors="surrogateescape") for word in (printed, *printed.split())]
     hidden = {text for text in (*values, *words) if text.strip()}
@@ -13317,8 +13325,11 @@ def _wait_for(
     """
     import signal
 
+    options = os.WNOHANG
+    if terminal:
+        options |= os.WUNTRACED
     while process.returncode is None:
-        pid, status = os.waitpid(process.pid, os.WNOHANG | (os.WUNTRACED if terminal else 0))
+        pid, status = os.waitpid(process.pid, options)
         if not pid:
             if terminal:
                 terminal.make_raw()  # again after `bg` and `fg`, which sends no signal
@@ -13601,8 +13612,10 @@ class RedactingFilter:
         """
         # A manager's default store, a backend, a store, or values.
         manager, chosen = manager_and_backend(cast("Any", source))
-        by_name = chosen is None or (isinstance(chosen, str) and chosen in STORES)
-        store = manager.store(chosen) if by_name else as_store(chosen)
+        if chosen is None or (isinstance(chosen, str) and chosen in STORES):
+            store = manager.store(chosen)
+        else:
+            store = as_store(chosen)
         if store and is_complete:
             check_nothing_moved(store)
         values = _values_of(chosen) if store is None else _values_in(store, manager)
@@ -13738,8 +13751,10 @@ class _Redaction:
         if self._replaces_errors and isinstance(value, BaseException):
             return RedactedError(self._mask(str(value)))
         parts: list[Any] = []  # of a container or a mapping; any other object has none
-        if isinstance(value, (Mapping, *_CONTAINERS)):
-            parts += value.items() if isinstance(value, Mapping) else value
+        if isinstance(value, Mapping):
+            parts += value.items()
+        elif isinstance(value, _CONTAINERS):
+            parts += value
         redacted = [self.redact(part) for part in parts]
         kind = type(value)
         is_same = all(new is old for new, old in zip(redacted, parts))
@@ -13748,7 +13763,9 @@ class _Redaction:
         if kind not in _CONTAINERS:
             return _HIDDEN
         copy = kind(redacted)
-        return _HIDDEN if kind is dict and len(copy) < len(parts) else copy  # keys that became the same
+        if kind is dict and len(copy) < len(parts):  # keys became the same
+            return _HIDDEN
+        return copy
 
     def _shows_value(self, item: Any) -> bool:
         """Return whether the text of an object shows a value, or can't be relied on."""
@@ -13834,7 +13851,9 @@ def _values_of(source: Any) -> dict[str, set[str]]:
     # No message shows the source: it may be a value.
     if isinstance(source, str) or not isinstance(source, Iterable):
         raise BadValue("what to redact is neither a store nor a list of values", hint="put it into a list")
-    by_name = source if isinstance(source, Mapping) else {f"value {n}": v for n, v in enumerate(source, 1)}
+    by_name = source
+    if not isinstance(source, Mapping):
+        by_name = {f"value {number}": value for number, value in enumerate(source, 1)}
     if not all(isinstance(value, str) for value in by_name.values()):  # it would break each later call
         raise BadValue("what to redact has to be text", hint="leave out None, and decode bytes")
     return {str(name): {value} for name, value in by_name.items()}
