@@ -1902,7 +1902,9 @@ def warn_if_exposed(path: str, has_secrets: Callable[[], bool] = lambda: True) -
 def _others_may(access: str, status: os.stat_result) -> bool:
     """Return whether anyone but the owner, and the owner's private group, may "read" or "write" a file."""
     bits = status.st_mode & _OTHERS[access]
-    return bool(bits & stat.S_IRWXO or (bits and not _is_private_group(status.st_uid, status.st_gid)))
+    if bits & stat.S_IRWXO:
+        return True
+    return bits != 0 and not _is_private_group(status.st_uid, status.st_gid)
 
 
 def is_trusted(status: os.stat_result) -> bool:
@@ -1932,7 +1934,7 @@ def _is_private_group(uid: int, gid: int) -> bool:
 
 
 def make_folder(path: str) -> None:
-    """Make a folder of mode 0700, durably, unless something has its name: `check_folder` says whether it may.
+    """Make a folder of mode 0700, durably, unless something has its name, which `check_folder` judges.
 
     Raise OSError, for instance if the folder above it is missing.
     """
@@ -2047,14 +2049,11 @@ class FileLock:
 
     def is_held(self) -> bool:
         """Return whether anybody has the lock now, also another object of this process; False if unknown."""
-        try:
+        with suppress(OSError), ExitStack() as undo:
             fd = os.open(os.path.join(work_folder(self._path), _LOCK_FILE), os.O_RDWR | _NOFOLLOW)
-        except OSError:
-            return False
-        try:
-            return not _try_lock(fd)  # closing the file unlocks it again
-        finally:
-            os.close(fd)
+            undo.callback(os.close, fd)  # which unlocks the file again
+            return not _try_lock(fd)
+        return False
 
     def _lock_file(self) -> bool:
         """Open and lock the file, as `fd`; return False if its previous holder has removed it meanwhile.
@@ -2353,7 +2352,7 @@ class Store:
     empty: it raises an error other than NotFound. BadName and BadValue are
     for what a store can't hold. `location` tells the policies of several
     stores of one class apart. Of an object of another class, only the four
-    methods are used; its KeyErrors count as NotFound.
+    methods are used; a KeyError of its `get` or `delete` means NotFound.
     """
 
     # Secrets. A store must have the first four.
@@ -2386,10 +2385,7 @@ class Store:
         return self.names_under(prefix)
 
     def names_for(self, variables: Iterable[str]) -> Iterator[str]:
-        """Yield at least the names whose `variable_name` is among these.
-
-        Among these are also the names in references to the store.
-        """
+        """Yield at least each name that is, or whose variable is, in these."""
         return self.names()
 
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
@@ -2538,13 +2534,13 @@ class Store:
     def check_known(self) -> None:
         """Raise Unsafe unless the user has confirmed which store this is.
 
-        Ask before a command that a policy of this store names is run.
+        Call this before running a command that a policy of the store names.
         """
 
     def unlock(self) -> None:
         """Open the store to write, with a prompt if necessary, or raise.
 
-        Ask before a user types a value, and before holding a lock.
+        Call this before a user types a value, and before holding a lock.
         """
 
     def renew(self) -> float:
@@ -2654,7 +2650,7 @@ class Store:
 
 
 class _UserStore(Store):
-    """An object with the four methods, as a Store; its KeyErrors become NotFound."""
+    """An object with the four methods, as a Store; KeyErrors of `get` and `delete` become NotFound."""
 
     def __init__(self, methods: Any) -> None:
         self._methods = methods
@@ -2806,7 +2802,7 @@ class Policies:
     """The policies of one store by the secret's name, and the locks on rotations."""
 
     def __init__(self, store: Store, path: StrPath | None = None) -> None:
-        """Choose the file: `path`, else PAISSIVE_ROTATION_FILE, else the store's own, else rotation.json.
+        """Choose their place: the file `path` or PAISSIVE_ROTATION_FILE, else the store, else rotation.json.
 
         Nothing is read yet. Raise Unavailable if the working directory was removed.
         """
@@ -2829,7 +2825,7 @@ class Policies:
         return sorted(self._sealed.names())
 
     def get(self, name: str) -> dict[str, Any]:
-        """Return a policy, or {} if there is none.
+        """Return a policy, which the caller doesn't change, or {} if there is none.
 
         Raise BadValue for one of another version or that isn't a JSON object, and for such a file.
         """
@@ -2862,7 +2858,10 @@ class Policies:
                 self._write(name, {key: value for key, value in merged.items() if value is not None})
 
     def delete(self, name: str) -> bool:
-        """Delete a policy, and return whether there was one; no key to the store is needed."""
+        """Delete the policy that `names` has under this name, and return whether there was one.
+
+        No key to the store is needed.
+        """
         if name not in self.names():
             return False
         with self._lock():
@@ -3860,7 +3859,7 @@ class EnvironmentStore(Store):
     def stage_name(self, name: str, stage: str) -> str:
         """Return the name under which a stage of a secret is stored.
 
-        For a stage itself, spelled in any way, return its variable.
+        For a stage itself, return the name in the file: see `_key_in`.
         """
         if stage == "current" and base_of_stage(variable_name(check_name(name))):
             return _key_in(self._load(), name)
@@ -4235,16 +4234,8 @@ def can_ask() -> bool:
 def ask(prompt: str, *, twice: bool = False) -> str:
     """Return the text that a user types without an echo; with `twice`, let it be typed again.
 
-    Raise BadValue if nothing is typed, or if the two entries differ. If stdin is no terminal, raise Locked,
-    which asks for the master password: that is what callers then lack.
+    Raise BadValue if nothing is typed, or if the two entries differ. Callers see to it that `can_ask`.
     """
-    if not can_ask():
-        hint = credential_sources("PAISSIVE_MASTER_PASSWORD")
-        if read_store_credential("PAISSIVE_IDENTITY"):
-            hint += "; if nobody knows it, choose another: password"
-        else:
-            hint += ", or PAISSIVE_IDENTITY"
-        raise Locked("the master password is needed", hint=hint)
     import getpass
 
     typed = again = ""
@@ -4329,35 +4320,18 @@ def run_command(
     return without_newline(output.data.decode(errors="surrogateescape"))
 
 
-def _open_input(data: bytes) -> tuple[int, IO[bytes] | None, bytes]:
-    """Return what a command gets as stdin and, if that is a pipe, its other end and the rest to write there.
+def _open_input(data: bytes) -> tuple[int, IO[bytes], bytes]:
+    """Return the end of a pipe for a command's stdin, the other end, and the rest of the data to write there.
 
     The command gets all but the rest even if this process is killed before it has written that: the beginning
-    of a new password must not pass for all of it. On Linux, there is no rest; elsewhere, it is what the pipe
-    has no room for, on Windows all of the data. The caller closes both.
+    of a new password must not pass for all of it. The rest is what the pipe has no room for, usually above
+    64 KB, on Windows all of the data. The caller closes both ends.
     """
     reader, writer = os.pipe()
     if os.name != "nt":
         os.set_blocking(writer, False)
-        rest = data[os.write(writer, data) :]
-        # A pipe has room for 64 KB. It is preferred, since a file in memory may be swapped out to the disk.
-        file = _file_in_memory(data) if rest else None
-        if file is not None:
-            os.close(reader)
-            os.close(writer)
-            return file, None, b""
-        data = rest
+        data = data[os.write(writer, data) :]
     return reader, os.fdopen(writer, "wb"), data
-
-
-def _file_in_memory(data: bytes) -> int | None:
-    """Return an unnamed open file with this content, at its beginning; None where memory has no files."""
-    # AttributeError: on macOS. OSError: in a sandbox, for instance.
-    with suppress(AttributeError, OSError), open(os.memfd_create("paissive"), "w+b") as file:
-        file.write(data)
-        file.seek(0)
-        return os.dup(file.fileno())
-    return None
 
 
 def _wait(
@@ -4500,8 +4474,9 @@ def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
     """Return an age v1 file (https://c2sp.org/age) that each recipient opens.
 
     The file does not authenticate its sender. Raises BadValue for no
-    recipient, a Passphrase beside others, or recipients of which only some
-    are post-quantum; Unavailable without the package cryptography.
+    recipient, a Passphrase beside others, recipients of which only some are
+    post-quantum, or a public key with which anybody could open the file;
+    Unavailable without the package cryptography.
     """
     require_cryptography()
     has_passphrase = any(isinstance(recipient, Passphrase) for recipient in recipients)
@@ -5508,7 +5483,7 @@ class SealedFolder:
     def entries(self) -> Iterator[tuple[str, str]]:
         """Yield (path, title) of each secret's file, then of each policy's; the title is its name inside."""
         for folder, title in ((self.secrets, ""), (self.policies, POLICY_TITLE)):
-            for name in names_under(folder):
+            for name in names_in(folder):
                 yield os.path.join(folder, f"{name}.age"), title + name
 
     def check_exists(self) -> None:
@@ -5556,14 +5531,15 @@ class SealedFolder:
         """
         folder, _, file = os.path.relpath(path, self.path).partition(os.sep)
         name = file.replace(os.sep, "/").removesuffix(".age")
-        hint = _ADVICE.get(folder, "restore it from a copy")
         if folder == "members":
             name = name.partition("/")[0]
-            error = error.reworded(error.message, f"{error.hint}, or else: member remove {shell_word(name)}")
-        if not isinstance(error, WrongKey):
-            return error
-        by = in_last_commit(path)
-        return WrongKey(f"{path} was sealed to another identity{by}", hint=hint.format(shell_word(name)))
+        word = shell_word(name)
+        if isinstance(error, WrongKey):
+            problem = f"{path} was sealed to another identity{in_last_commit(path)}"
+            return WrongKey(problem, hint=_ADVICE.get(folder, "restore it from a copy").format(word))
+        if folder == "members":
+            return error.reworded(error.message, f"{error.hint}, or else: member remove {word}")
+        return error
 
     def member_file(self, name: str, file: str) -> str:
         """Return the path of a member's identity.age or recipient.age."""
@@ -5630,7 +5606,7 @@ class SealedFolder:
         return found
 
     def write_member(self, member: Member, identity: Identity) -> None:
-        """Write a member's two files, sealed as `identity` is the store's; the store is locked."""
+        """Write a member's two files; `identity` is the store's, which is locked."""
         make_folder(self.members)
         make_folder(os.path.join(self.members, member.name))
         # In this order, nobody opens the store without being listed if this is killed. Until the second file
@@ -5716,7 +5692,7 @@ def no_member_error(name: str) -> NotFound:
 
 @lru_cache(maxsize=4096)
 def file_name(name: str) -> str:
-    """Return the path of a secret's file below `secrets`, NAME.age; raise BadName if no file can have it.
+    """Return the path of an entry's file below its folder, NAME.age; raise BadName if no file can have it.
 
     It is cached, since checking names is slow.
     """
@@ -5759,7 +5735,7 @@ def open_entry(title: str, path: str, keys: Keys, sealed: bytes | None = None) -
     return entry
 
 
-def names_under(folder: str, prefix: str = "") -> Iterator[str]:
+def names_in(folder: str, prefix: str = "") -> Iterator[str]:
     """Yield the names of the secrets whose files are in a folder, or below it; none if it is missing.
 
     Each begins with `prefix`, the name of the folder with a slash when this calls itself. Skip anything that
@@ -5775,7 +5751,7 @@ def names_under(folder: str, prefix: str = "") -> Iterator[str]:
             # No name leads into a folder called *.age, in upper or lower case.
             is_folder = not path.lower().endswith(".age") and len(path) <= MAX_NAME_BYTES
             if is_folder and entry.is_dir(follow_symlinks=False):
-                yield from names_under(entry.path, path + "/")
+                yield from names_in(entry.path, path + "/")
 
 
 def check_member(name: str) -> str:
@@ -5857,7 +5833,7 @@ class Access(NamedTuple):
     """The keys of a store, how they were found, and what is needed to judge them."""
 
     keys: Keys
-    how: str  # "password", "member", or "identity": PAISSIVE_IDENTITY has the store's own
+    opened_by: str  # "password", "member", or "identity": PAISSIVE_IDENTITY has the store's own
     path: str = ""  # of the file that holds the identity; "" if PAISSIVE_IDENTITY does
     sealed: bytes = b""  # the content of that file
     member: str = ""  # whose file that is
@@ -6012,7 +5988,7 @@ class Opener:
                 return access._replace(known=known)
             found.append(access)
         # A member's file takes precedence: anybody can seal a version.age to a member's public key.
-        found = [access for access in found if access.how == "member"] or found
+        found = [access for access in found if access.opened_by == "member"] or found
         return found[0]._replace(known=known, another=self._another_error(found, known))
 
     def _another_error(self, candidates: list[Access], known: KnownStore) -> Unsafe | None:
@@ -6040,13 +6016,14 @@ class Opener:
     def too_few_error(self, access: Access) -> WrongKey | None:
         """Return the error if most of the files that were tried belong to another identity, or None.
 
-        For an unknown store, half is enough. Not all need open: whoever can write to the folder can add
-        some, sealed to anything. Damaged files don't count.
+        Half is enough unless the store is pinned or recorded. Not all need open: whoever can write to the
+        folder can add some, sealed to anything. Damaged files don't count.
         """
         others = sum(isinstance(error, WrongKey) for error in access.problems.values())
         opened = len(access.set_times)
-        is_known = access.known.how in ("pin", "record")
-        if not others or others < opened or (others == opened and is_known):
+        if not others or others < opened:
+            return None
+        if others == opened and access.known.how in ("pin", "record"):
             return None
         file = "PAISSIVE_IDENTITY"
         if access.path:
@@ -6116,10 +6093,10 @@ class Opener:
     def _unconfirmed_error(self, access: Access, purpose: str) -> Unsafe | None:
         """Return the error if the store isn't known, and wasn't opened by the master password; else None.
 
-        If a member's key has opened it, a configured password is tried as well, and raises what
-        `open_by_password` raises; not for reading, since that takes half a second.
+        If an identity has opened it, a password that was configured or typed is tried as well, and raises
+        what `open_by_password` raises; not for reading, since that takes half a second.
         """
-        if access.known.how or access.how == "password":
+        if access.known.how or access.opened_by == "password":
             return None
         found = access.keys.fingerprint()
         can_try = purpose != _TO_READ and self.password() and os.path.lexists(self._files.identity_file)
@@ -6222,7 +6199,7 @@ class Opener:
         with credential_lock(path):  # one prompt, and one scrypt, for all threads
             password = self.password()
             if not password:
-                self.typed_password = password = ask(f"Master password of {self._files.path}: ")
+                self.typed_password = password = ask_password(f"Master password of {self._files.path}: ")
             passphrase = Passphrase(password, max_log_n=max(LOG_N, log_n))
             try:
                 with disk_errors(f"read {path}"):
@@ -6290,6 +6267,18 @@ def _configured_log_n() -> int:
     if text not in map(str, range(_MIN_LOG_N, MAX_LOG_N + 1)):
         raise BadValue(f"PAISSIVE_SCRYPT_LOG_N is a number from {_MIN_LOG_N} to {MAX_LOG_N}")
     return int(text)
+
+
+def ask_password(prompt: str, *, twice: bool = False) -> str:
+    """Return a master password as `ask` does; raise Locked if stdin is no terminal."""
+    if not can_ask():
+        hint = credential_sources("PAISSIVE_MASTER_PASSWORD")
+        if read_store_credential("PAISSIVE_IDENTITY"):
+            hint += "; if nobody knows it, choose another: password"
+        else:
+            hint += ", or PAISSIVE_IDENTITY"
+        raise Locked("the master password is needed", hint=hint)
+    return ask(prompt, twice=twice)
 
 
 def new_passphrase(password: str) -> Passphrase:
@@ -6495,7 +6484,7 @@ class FileStore(Store):
         self._files.check(self._entries)
         if self._files.is_configured:
             self._files.check_exists()
-        yield from names_under(self._entries)
+        yield from names_in(self._entries)
 
     def check_exists(self) -> None:
         """Raise Unavailable if there is no store yet."""
@@ -6586,7 +6575,7 @@ class FileStore(Store):
         with credential_lock(self._files.identity_file):  # one prompt for all threads
             if not self._opener.configured_identities() and not self._opener.password():
                 prompt = f"New master password for {self.folder}: "
-                self._opener.typed_password = ask(prompt, twice=True)
+                self._opener.typed_password = ask_password(prompt, twice=True)
         password = self._opener.password()
         if password:
             new_passphrase(password)  # raises BadValue for a bad one
@@ -6626,9 +6615,9 @@ class FileStore(Store):
     def change_password(self, password: str) -> None:
         """Seal the identity to a new master password.
 
-        BadValue: it has several lines. Conflict: a rekey isn't finished,
-        and this user's key doesn't open its new identity yet. Unavailable:
-        there is no store yet.
+        BadValue: it is empty, or has several lines. Conflict: a rekey isn't
+        finished, and this user's key doesn't open its new identity yet.
+        Unavailable: there is no store yet.
         """
         self._files.check_exists()
         with self._open_to_write() as keys:
@@ -6770,7 +6759,8 @@ class FileStore(Store):
     def _begin_rekey(self, keys: Keys, staying: Sequence[Member]) -> None:
         """Take steps 1 to 3 for a new identity and these members.
 
-        First raise Conflict if there would be neither a password, which has opened the store, nor a member.
+        First raise Conflict if there would be neither a password nor a member. If the store has a password,
+        the caller has opened it by that.
         """
         if not (staying or self._has_password()):
             hint = "set a master password first: password"
@@ -6916,21 +6906,16 @@ class FileStore(Store):
         with self._files.write_lock(self._entries):
             if self._files.is_new():
                 yield self._create()
-            else:  # before anything is sealed to an identity that other members lack
-                yield self._continue_rekey(self._keys_to_change(was_new=was_new))
-
-    def _keys_to_change(self, *, was_new: bool) -> Keys:
-        """Return the store's keys, or raise why it can't be written.
-
-        If it `was_new` when this write began, say that another process has just made it.
-        """
-        try:
-            return self._opener.keys_to_change()
-        except (Locked, WrongKey) as error:
-            if not was_new:
-                raise
-            problem = f"another process has just made {self.folder}, with another password or identity"
-            raise error.reworded(problem, error.hint) from None
+                return
+            try:
+                keys = self._opener.keys_to_change()
+            except (Locked, WrongKey) as error:
+                if not was_new:
+                    raise
+                problem = f"another process has just made {self.folder}, with another password or identity"
+                raise error.reworded(problem, error.hint) from None
+            # First, before anything is sealed to an identity that other members lack.
+            yield self._continue_rekey(keys)
 
     def _create(self) -> Keys:
         """Make a store with a new identity, and return that; the caller holds the lock.
