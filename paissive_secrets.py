@@ -7184,7 +7184,7 @@ def child_object(parent: Json, name: str) -> Json:
 
 
 def json_number(value: object) -> float:
-    """Return a number from JSON; 0 for any other value, and for NaN, infinity and numbers beyond 1e15."""
+    """Return a number from JSON, 1 for true; 0 for any other value, and NaN, infinity and beyond 1e15."""
     return float(value) if isinstance(value, (int, float)) and abs(value) < 1e15 else 0.0
 
 
@@ -11493,7 +11493,7 @@ def _comparable(text: bytes) -> bytes:
 def _without_last_backslashes(data: bytes) -> bytes:
     """Return data without the backslashes at its end: the last one may escape what comes next.
 
-    At most 64 are left out, in pairs if there are more, so that the others escape what they did before.
+    At most 64 are left out, and an even number stays: these escape each other.
     """
     backslashes = len(data) - len(data.rstrip(b"\\"))
     return data[: len(data) - min(backslashes, _MAX_BACKSLASHES - backslashes % 2)]
@@ -11568,7 +11568,7 @@ class _Index:
                     yield from _those_at(data, at, self._texts.get(data[at : at + self._gap], ()))
 
     def _find_words(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield the words that are in the table, of those in every `gap` bytes, and their places."""
+        """Look up one word in every `gap` bytes; yield place and word for those that the table has."""
         import struct
 
         if not self._words:
@@ -11847,18 +11847,19 @@ class _EscapeSearch:
         if sign not in data:  # which is asked faster than by an expression
             return
         for match in re.finditer(self._expression(sign), data):
-            if self._is_of_interest(match):
+            if self._may_belong_to_value(match):
                 yield match
 
-    def _is_of_interest(self, match: re.Match[bytes]) -> bool:
+    def _may_belong_to_value(self, match: re.Match[bytes]) -> bool:
         """Return whether a value may have what an escape stands for, where it is.
 
-        Return True also if the escape stands for the beginning of another one, as &amp;#60; does.
+        Return True also if the escape, or the one after it, stands for the beginning of another one, as
+        &amp;#60; does.
         """
         escape, following, entity = match.group(0, 1, 2)
         decoded = _decode(escape)
         last = decoded[-1:]
-        if last == b"&":
+        if last == b"&":  # of which text is full: only with the rest of an entity
             if entity is not None and _entity_goes_on(match.string, match.end(2)):
                 return True
         elif last in _STYLES:
@@ -11869,9 +11870,9 @@ class _EscapeSearch:
             following = _decode(following)[:1]
             if following in _STYLES:
                 return True
-        if last + following in self._ahead:
+        if last + following in self._ahead:  # what follows may be the value's next bytes
             return True
-        if last in self._behind:
+        if last in self._behind:  # near its end, what precedes may be the bytes before
             start = match.start()
             before = cast("re.Match[bytes]", _BEFORE.search(match.string, max(start - 2, 0), start))
             if (before[0] + decoded)[-3:] in self._behind:
@@ -13760,7 +13761,7 @@ class _Redaction:
 
 
 def _own_fields(record: Any) -> set[str]:
-    """Return the names of a log record's attributes, but for standard ones that hold no value."""
+    """Return the names of a log record's attributes, but for exc_info and standard ones without a value."""
     import logging
 
     usual = vars(logging.makeLogRecord({})).keys() - {"msg", "args", "exc_text", "stack_info"}
