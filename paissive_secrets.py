@@ -2428,7 +2428,11 @@ class Store:
         In Vault, `app/db#` includes each field; another spelling of a name
         includes the same secret.
         """
-        return name == other
+        return self.canonical_name(name) == self.canonical_name(other)
+
+    def canonical_name(self, name: str) -> str:
+        """Return the same text for all spellings of a secret's name."""
+        return name
 
     def as_stored(self, name: str, value: str) -> str:
         """Return the value as `get` will return it: a store may change JSON."""
@@ -2897,14 +2901,14 @@ class Policies:
     def rotation_lock(self, name: str) -> FileLock:
         """Return the lock, not yet locked, that a rotation of `name` and its commands hold.
 
-        Entering it raises Conflict while another rotation of that secret runs.
+        Entering it raises Conflict while another rotation of that secret runs, by any spelling of its name.
         """
         import hashlib
 
-        name = self.spelling_of(name)
         self._read = None  # another process may change the policies until the lock is held
         # A name may contain '/', and be as long as a file name can be.
-        path = os.path.join(self._folder(), f".rotation-{hashlib.sha256(name.encode()).hexdigest()}")
+        digest = hashlib.sha256(self.store.canonical_name(name).encode()).hexdigest()
+        path = os.path.join(self._folder(), f".rotation-{digest}")
         return FileLock(path, wait=False, what=f"a rotation of {show(name)}")
 
     @contextmanager
@@ -2913,13 +2917,16 @@ class Policies:
 
         Where this user can't make a lock, go on without one.
         """
-        names = {self.spelling_of(name) for name in names}  # one lock for each secret
         if not os.path.isdir(os.path.dirname(os.path.realpath(self.path))):
-            names = set()  # a lock would make the folder; while it is missing, nothing is rotated
+            names = ()  # a lock would make the folder; while it is missing, nothing is rotated
+        wanted: dict[str, FileLock] = {}  # one for each secret
+        for name in names:
+            with suppress(Denied, Unavailable):
+                wanted.setdefault(self.store.canonical_name(name), self.rotation_lock(name))
         with ExitStack() as locks:
-            for name in names:
+            for lock in wanted.values():
                 with suppress(Denied, Unavailable):
-                    locks.enter_context(self.rotation_lock(name))
+                    locks.enter_context(lock)
             yield
 
     def command_folder(self) -> str:
@@ -3852,9 +3859,9 @@ class EnvironmentStore(Store):
         left_out = {*filter(is_store_setting, found), *os.environ, *self._deleted_here}
         return {name: value for name, value in found.items() if name not in left_out}
 
-    def includes(self, name: str, other: str) -> bool:
-        """Return whether both names are those of one variable."""
-        return variable_name(name) == variable_name(other)
+    def canonical_name(self, name: str) -> str:
+        """Return the name's variable."""
+        return variable_name(name)
 
     def stage_name(self, name: str, stage: str) -> str:
         """Return the name under which a stage of a secret is stored.
@@ -8819,6 +8826,16 @@ class VaultStore(Store):
         if not longer.endswith(f"/{shorter}"):
             return path == other_path
         return self._locate(path) == self._locate(other_path)
+
+    def canonical_name(self, name: str) -> str:
+        """Return the name with its mount and its field.
+
+        Denied if the token may not see the mount, Unavailable if the server
+        can't be asked.
+        """
+        path, field = _path_and_field(name)
+        place = self._locate(path)
+        return f"{place.mount}/{place.path}#{field}"
 
     def as_stored(self, name: str, value: str) -> str:
         """Return the value, or the JSON that `get` has for `app/db#`."""

@@ -5286,6 +5286,22 @@ def test_a_policy_and_its_functions_are_found_by_another_spelling_of_the_secrets
     assert (applied, rotation.unschedule("db-password"), rotation.scheduled()) == ([NEW], True, [])
 
 
+@pytest.mark.parametrize(
+    ("store", "name", "other"),
+    [
+        (ps.EnvironmentStore, "db/password", "DB_PASSWORD"),
+        (lambda: bao().store(prefix=""), "app", "secret/app#value"),
+    ],
+)
+def test_a_secret_without_a_policy_has_one_lock_for_all_spellings_of_its_name(store, name, other, here):
+    policies = ps.Policies(store())
+    with policies.hold_rotations([name]):
+        refused = f"Conflict: a rotation of {other!r} is under way"
+        assert refusal(policies.rotation_lock(other).__enter__).startswith(refused)
+    with policies.hold_rotations([name, other]):  # takes it once
+        pass
+
+
 def test_a_policy_is_found_by_a_name_with_the_mount_of_vault(here):
     store = bao().store()
     rotation, full = ps.SecretRotation(store), f"secret/{store.settings.prefix}/app"
