@@ -8693,10 +8693,11 @@ class VaultStore(Store):
     def names_for(self, variables: Iterable[str]) -> Iterator[str]:
         """Yield the fields of secrets whose variables may be among these.
 
-        No other secret is read. Of names that begin with a mount, yield
-        those that exist, and all in mounts other than KV.
+        No other secret is read, and each once. Of names that begin with a
+        mount, yield those that exist, and all in mounts other than KV.
         """
         asked = set(variables)
+        view = self.reading_view()
         paths = []
         for path in self.names():
             # The variables of all fields begin alike: APP_DB_ is variable_name("app/db#").
@@ -8706,7 +8707,10 @@ class VaultStore(Store):
         in_mounts = {name for name in asked if name.startswith(tuple(self._visible_mounts()))}
         stored = {name for name in in_mounts if self._locate(name).kv}
         made_when_read = in_mounts - stored
-        return chain(self._names_of_fields(paths), self.get_all(stored), made_when_read)
+        # Listed by its path alone.
+        written_out = {f"{path}#{_FIELD}" for path in paths} & asked
+        fields = list(view._names_of_fields(paths))
+        return chain(fields, view.get_all(stored | written_out), made_when_read)
 
     def versions(self, name: str) -> list[SecretVersion]:
         """Return the versions of a whole secret, oldest first.

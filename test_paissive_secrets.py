@@ -15943,6 +15943,23 @@ def test_check_reads_only_secrets_whose_fields_are_asked_for(stub, say, tmp_path
     assert read == {b"app", b"app-db", b"api-key"}
 
 
+def test_check_reads_a_secret_once_however_a_tree_spells_its_name(stub):
+    def answer(request):
+        if b"/ui/mounts" in request:
+            mount = {"type": "kv", "options": {"version": "2"}}
+            return http_json({"data": {"secret": {"secret/": mount, "kv/": mount}}})
+        if b"?list=true" in request:
+            return http_json({"data": {"keys": ["db"]}})
+        return http_json({"data": {"data": {"value": "v", "key": "k"}, "metadata": {"version": 1}}})
+
+    server = stub(answer)
+    server.kv = None
+    asked = {"db", "db#value", "db#key", "secret/db", "secret/db#key", "kv/db", "kv/db#value", "kv/db#key"}
+    assert set(server.store().names_for(asked)) == asked
+    read = [request.split()[1] for request in server.requests if b"/data/" in request]
+    assert sorted(read) == [b"/v1/kv/data/db", b"/v1/secret/data/db"]
+
+
 def test_a_list_that_vault_would_not_send_is_reported(stub):
     for data in ({}, {"keys": None}, {"keys": "ab"}, {"keys": {"a": "b"}}):
         assert "the response isn't Vault's" in refusal(list, stub(http_json({"data": data})).store().names())
