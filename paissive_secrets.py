@@ -7922,6 +7922,8 @@ def vault_error(response: Exchange, capability: str, path: str) -> SecretsError:
     """
     if response.failure:
         return response.failure
+    if response.status in _REDIRECTS and not response.headers.get("Location"):
+        return not_vault_error("the server redirects without saying where")
     if response.status in _REDIRECTS:
         hint = (
             "unless it is electing a leader, set PAISSIVE_VAULT_HOSTS to its nodes, or VAULT_ADDR to that one"
@@ -8294,9 +8296,10 @@ class Session:
         auth = child_object(response.body, "auth")
         if auth.get("mfa_requirement"):
             raise Locked(f"the {name} login needs a second factor", hint=_LOGIN_HINT)
-        if isinstance(auth.get("client_token"), str):
+        token = auth.get("client_token")
+        if token and isinstance(token, str):
             self._refusal = _Refusal()
-            return auth["client_token"], lease_seconds(auth)
+            return token, lease_seconds(auth)
         if response.status not in (400, 403):
             raise vault_error(response, "update", where)
         hint = f"check the credentials, the login mount {settings.login_mount}, and the server's log"

@@ -13250,7 +13250,7 @@ NO_SECRETS = [
     b'{"data": []}',
 ]
 NO_SECRETS += [ANSWER.replace(b'"v"', b'"\\ud800"'), ANSWER.decode().encode("utf-16")]
-NOWHERE = ["", "http://", "ftp://127.0.0.1/", "mailto:a", "//evil@127.0.0.1", "http://a b", "/v1/elsewhere"]
+NOWHERE = ["http://", "ftp://127.0.0.1/", "mailto:a", "//evil@127.0.0.1", "http://a b", "/v1/elsewhere"]
 NOWHERE += ["https://127.0.0.1/v1/a"]
 # Half headers, other versions, and lengths in doubt.
 HEADS = [
@@ -13272,6 +13272,10 @@ BAD_RESPONSES = {
         http(b"<h1>Method Not Allowed</h1>", 405),
         http(b"", 404),
         http(ANSWER, 202),
+    ],
+    "the server redirects without saying where; check VAULT_ADDR": [
+        http(b"", 307),
+        http(b"", 307, "Location: "),
     ],
     "Vault redirects to another node, where the token must not go": [
         http(b"", 307, f"Location: {to}") for to in NOWHERE
@@ -14123,6 +14127,12 @@ NO_LOGINS = {
 @pytest.mark.parametrize("answer", NO_LOGINS)
 def test_a_login_that_fails_says_why(stub, answer):
     assert as_shown(refusal(stub(answer).store(**LDAP).get, "a"), NO_LOGINS[answer])
+
+
+def test_a_login_that_gives_an_empty_token_ends_there(stub):
+    server = stub(grants(9, token=""))
+    assert "Unavailable: the response isn't Vault's" in refusal(server.store(**LDAP).get, "a")
+    assert server.tries("/login/") == len(server.requests)
 
 
 @pytest.mark.parametrize(
