@@ -20877,6 +20877,10 @@ def cmd_import(args: Namespace) -> int:
         warn_if_exposed(path)
     import_secrets(store, found.secrets, where, replace=args.replace)
     _warn_after_set(store, *found.secrets)
+    folder = os.path.dirname(store.sealed_folder())
+    is_chosen = bool(os.environ.get("PAISSIVE_SECRETS_DIR"))
+    if folder and found.secrets and not is_chosen and os.path.dirname(folder) != working_directory():
+        _say(f"note: the store is {folder}; for one in this folder, set PAISSIVE_SECRETS_DIR=.paissive")
     backend = _backend_name(args)
     if moved := take_out_secrets(path, data, found, store, backend):
         _say(f"moved {plural(moved, 'secret')} of {path} to the {backend} store")

@@ -18353,6 +18353,23 @@ def test_import_leaves_comments_in_place_of_secrets_and_nothing_else_changes(env
     assert ps.FileStore().get("DB_PASSWORD") == "correct-horse-battery"
 
 
+def test_import_names_a_store_of_a_folder_above(env_file, say, tmp_path, monkeypatch):
+    assert "the store is" not in say("import", ".env", "--backend", "file")[1]
+    (tmp_path / "part").mkdir()
+    monkeypatch.chdir("part")
+    Path(".env").write_text("B_TOKEN=new-value-7\n")
+    said = (
+        f"note: the store is {tmp_path}/.paissive; for one in this folder, set PAISSIVE_SECRETS_DIR=.paissive"
+    )
+    assert said in say("import", ".env", "--backend", "file")[1].splitlines()
+    Path(".env").write_text("B_TOKEN=new-value-7\n")
+    monkeypatch.setenv("PAISSIVE_SECRETS_DIR", ".paissive")
+    assert (say("import", ".env", "--backend", "file")[0], Path(".paissive").is_dir()) == (0, True)
+    Path(".env").write_text("B_TOKEN=new-value-7\n")
+    monkeypatch.setenv("PAISSIVE_SECRETS_DIR", "../.paissive")
+    assert "the store is" not in say("import", ".env", "--backend", "file")[1]
+
+
 def test_import_of_a_file_that_was_imported_before_changes_nothing(env_file, say):
     env_file.write_text(ENV_FILE_AFTER_IMPORT)
     nothing = "note: 2 settings left out; --all imports settings, too\n"
