@@ -11553,10 +11553,13 @@ class _Index:
     def __init__(self, texts: Collection[bytes]) -> None:
         """Choose the gap for these texts, and fill the table."""
         self._gap = _best_gap(texts)
-        indexed = [text for text in texts if len(text) >= self._gap + _WORD_BYTES - 1]
         self._texts: dict[bytes, list[bytes]] = {}  # by their first `gap` bytes
         self._offsets: dict[bytes, set[int]] = {}  # of a word, in any text
-        for text in indexed:
+        short: dict[bytes, list[bytes]] = {}  # the other texts, by how they begin
+        for text in texts:
+            if len(text) < self._gap + _WORD_BYTES - 1:
+                short.setdefault(text[:_ALIKE], []).append(text)
+                continue
             self._texts.setdefault(text[: self._gap], []).append(text)
             for offset in range(self._gap):
                 self._offsets.setdefault(text[offset : offset + _WORD_BYTES], set()).add(offset)
@@ -11565,16 +11568,15 @@ class _Index:
         sets = frozenset(self._offsets), frozenset([*self._offsets])
         self._words = max(sets, key=lambda words: sys.getsizeof(words, 0))  # PyPy knows no sizes
         self._block = f"{_WORD_BYTES}s{self._gap - _WORD_BYTES}x" * _BLOCK  # a format of struct
-        self._searched: dict[bytes, list[bytes]] = {}  # the others, by what is searched for
-        others = sorted(set(texts).difference(indexed))
-        for _, alike in itertools.groupby(others, lambda text: text[:_ALIKE]):
-            group = [*alike]
-            size = _ALIKE if len(group) > 1 else _MAX_SEARCHED
-            self._searched[group[0][:size]] = group
+        self._searched: dict[bytes, list[bytes]] = {}  # the short ones, by what is searched for
+        for beginning, alike in short.items():
+            if len(alike) == 1:
+                beginning = alike[0][:_MAX_SEARCHED]
+            self._searched[beginning] = alike
         # What begins more than this many bytes before the end of the data is found even if it is cut off: a
         # longer text has a word there that is looked up.
         self.reach = max([_WORD_BYTES, *map(len, self._searched)])
-        if indexed:
+        if self._texts:
             self.reach = max(self.reach, self._gap + _WORD_BYTES - 2)
 
     def find(self, data: bytes) -> Iterator[tuple[int, bytes]]:
