@@ -1149,8 +1149,24 @@ _HASH_AS_VALUE = lazily(
 
 
 def is_password_hash(value: bytes) -> bool:
-    """Return whether the value that is assigned to a password's name is a password's hash."""
+    """Return whether the value that is assigned to a password's name is a password's hash.
+
+    Of digests in hex, which may be drawn, only those of words that many choose are.
+    """
+    if len(value) in (32, 40, 64, 128) and value.decode("latin-1").lower() in _digests_of_words():
+        return True
     return bool((b"$" in value and PASSWORD_HASH.search(value)) or _HASH_AS_VALUE.match(value))
+
+
+@cache
+def _digests_of_words() -> frozenset[str]:
+    """Return what MD5 and SHA make of words that many choose as a password, in hex."""
+    import hashlib
+
+    words = ["1234", "12345", "123456", "12345678", "123456789", "admin", "admin123", "changeme", "guest"]
+    words += ["letmein", "pass", "password", "password123", "qwerty", "root", "secret", "test", "user"]
+    ways = itertools.product(("md5", "sha1", "sha256", "sha512"), words)
+    return frozenset(hashlib.new(way, word.encode(), usedforsecurity=False).hexdigest() for way, word in ways)
 
 
 # Further checks on the matches of these rules: what fails isn't found.
@@ -1361,11 +1377,11 @@ _NO_SECRET_PHRASE = "|".join(
         r"\b(?:[cx]srf\w*|atl)\b(?!.{0,255}\b(?:secret|key)\b)",
         # functions and pages
         r"\b(?:get|find|forgot(?! (?:secret|key)\b))\b(?!.{0,255} by\b)",
-        r"\A(?:is|has|label|field|text|title|hint|error|help)\b|\bto pass\Z",
+        r"\A(?:is|has|label|field|text|title|hint|error|help)\b|\b(?:to|tests?|per) pass\Z",
         # keys that are public, or find something rather than open it
         r"key vault\Z|\b(?:public|publishable|pub|authorized|group|foreign|(?<!encryption )primary"
         r"|partition|sort|shard|cache|crash|issue|lock|index|row|rule|lookup|gpg|pgp|apt|recv|id|idempotency|identifier"
-        r"|badge|minisign|repository|(?:web ?)?site|order|retry|object|translation"
+        r"|badge|minisign|project|repository|(?:web ?)?site|order|retry|object|translation"
         r"|verify|encrypted|sealed|wrapped|stored|tag|unique|sec web ?socket|ws|public \w+)"
         r" (?:api)?keys?\b|\bpubkeys?\b|\b(?:oauth|ssl) key\Z|\bpub(?:lic)? [xy]\b",
         # hashes, and what is encrypted already
@@ -14038,7 +14054,8 @@ _SAME_AS_EQUALS = dict.fromkeys((b"->", b"<-", b"to", b"BY", b"by"), "=")
 _CODE_POINT = lazily(rb"u[0-9a-fA-F]{4}")
 _NULL = lazily(  # a value of a language, or a tag of YAML before a value from elsewhere
     rb"""(?xi)
-    (?:true|false|null|none|nil|undefined|inherit|always|never|await|yes|no|default!)[,;!]*\Z
+    (?:true|false|null|none|nil|undefined|inherit|always|never|await|yes|no|on|off|default!)[,;!]*\Z
+    |true[/|]false\Z
     |!(?:vault|ref|sub|getatt)(?!\w)
     """
 )
@@ -15232,7 +15249,7 @@ it is the signature of one request
     + AWS4{A20}
     ~ begin, middle, end: its form has a space
 it is the name of an algorithm or an encoding
-    (?i)\A(?:utf-?(?:8|16)(?:[lb]e)?|us-ascii|latin-?1|iso-8859-\d{1,2}
+    (?i)\A(?:utf-?(?:8|16)(?:[lb]e)?|unicode(?:big|little)(?:unmarked)?|us-ascii|latin-?1|iso-8859-\d{1,2}
     |(?:[a-z]{1,12}\d?[_-]?){0,3}sha-?\d{1,3}|[ehpr]s\d{3}|(?:ed|x)(?:25519|448)|aws4-hmac-sha256 ?
     |x5t(?:#s256)?|ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp\d{3}|pbkdf2(?:withhmacsha\d{1,3})?|(?:[bs]|sha2)crypt|argon2(?:i|d|id)?|base64|nfk?[cd]
     |aes-?\d{1,3}(?:-\w{1,6})?|(?:aes|des\w*|rsa|blowfish)/\w{1,9}/\w{1,40}|a\d{3}(?:cbc|gcm|kw)(?:[+-]hs\d{3})?)\Z
@@ -15285,7 +15302,7 @@ it says that it is wrong, or that any would do
     - wrong-password
     + wrongK7pass9x
 it is put in later
-    \S \Z|[$#{]\{|\$\(|<%|\(\([\w./:-]+\)\)
+    \S \Z|[$#{]\{|\$\(|\$RANDOM\b|<%|\(\([\w./:-]+\)\)
     |%\(\w+\)|(?:\A|:)[%~](?:ts|[\d.]{0,4}[sdfv])(?:\Z|[&%])|%(?:\.\*|\d\$)?s(?![A-Za-z])|\A@@?[\w.-]+@@?\Z
     |\A__[A-Za-z_]+__\Z|\A[&*][A-Za-z_-]+\Z|\A\.?(?:[$*][A-Za-z_]+|\$\$[A-Z][A-Z0-9_]{2,}|\$[A-Z][A-Z0-9_]*)(?::\w+)?(?:\Z|[\s/,\[$})])
     |\A\$[a-z]+(?:[.-][A-Za-z]+)+(?:\Z|:)|\A(?:Basic|Bearer) \$[A-Za-z_]\w*\Z
@@ -15296,8 +15313,13 @@ it is the name of a variable or a type
     \A[A-Z]+(?:[_-][A-Z0-9]+)*[_-](?:KEY|TOKEN|SECRET|PASS\w*|PWD?|AUTH|CRED(?:ENTIAL)?S?|ID|NAME|URL|URI|USER|HOST
     |HASH|SALT|FILE|PATH|VALUE|TYPE)S?(?:,\S+)?\Z|\A\w+(?:(?:::|\\{1,2})[A-Za-z]\w*)+\Z
     |\A[a-z_]+(?:\.[a-z_]+)+:(?:main|cli|app|run)\Z
-    - PG_LOGIN_NAME
+    |\A(?!\w*(?:KEY|PASS|PW|SECRET|TOKEN))[A-Z][A-Z0-9_]{2,}=(?:[a-z]|\S+ )
+    - PG_LOGIN_NAME - PORT=3002 yarn build
     + K7_QX
+it is an option of a command
+    \A--[a-z]+(?:-[a-z]+)*(?:[= ]\S*)?\Z
+    - --udp-size=0
+    + --K7Qx2
 it is a call or a template
     \A(?:\+[\w.]*[();+]|\[\][\w.*]+\{)|\A(?:Dir|File|os|process|window|document|this|self)\.[\w.]+\Z
     |\A[\w.]{2,40}\(.{0,200}\);?\Z
@@ -15308,8 +15330,8 @@ it is a call or a template
 = before
 what is before it says that it is something else
     \?\s?["']\Z|\.svg\?\Z|\barn:[\w-]{1,20}:[\w:/*-]{0,99}\Z|\b(?:class|interface|struct|enum|type(?:of)?) \Z
-    |\b(?i:public|gpg|pgp|using rsa) ?\Z
-    - public
+    |\b(?i:public|gpg|pgp|using rsa|foreign|drop) ?\Z
+    - public - DROP FOREIGN
     + export
 = after
 what is after it says that it is cut off, or a name
@@ -15559,6 +15581,7 @@ _BESIDE_USER = lazily(  # before the password in a connection string or a login 
     [;\s]{1,2}\Z
     """
 )
+_VALUE_OF_PAGE = lazily(r"@[A-Za-z_]\w*((?:\.[A-Za-z_]\w*)+(?:\(.*)?)?\Z")  # @user.password
 _MEMBERS = lazily(r"[*@?]?[A-Za-z_]\w*(?:(?:\??\.|::|#)[A-Za-z_]\w*)*(?:\$\d)?\Z")
 
 
@@ -15872,6 +15895,10 @@ def _is_expression(value: str, c: Candidate) -> bool:
 
     A literal there is in quotes, or looks random.
     """
+    if (
+        c.quote == "`" and c.separator == "=" and c.language != "source" and " " in value
+    ):  # a command's output
+        return True
     # In an action of a template, or in a script that isn't source.
     if not c.quote and c.separator[-1:] == "=" and _IN_ACTION.search(c.before) and not looks_random(value):
         return True
@@ -15907,12 +15934,13 @@ def _is_in_string(c: Candidate) -> bool:
 def _is_bare_name(value: str, c: Candidate) -> bool:
     """Return whether a value that _MEMBERS matches, such as `a.b`, is code rather than a bare password.
 
-    It is if it has members, behind => and :=, and behind a colon in a call. On a line of its own, it is an
-    argument if a comma, a parenthesis or a semicolon follows it or, where nothing does, if it has a "_".
+    It is if it has members, behind => and :=, and behind a colon in a call or in braces. On a line of its
+    own, it is an argument if a comma, a parenthesis or a semicolon follows it or, where nothing does, if it
+    has a "_".
     """
     if not value.isidentifier() or c.separator in ("=>", ":="):
         return True
-    if c.separator == ":" and "(" in c.before:
+    if c.separator == ":" and re.search("[({]", c.before):
         return True
     if c.before.strip():
         return False
@@ -15920,8 +15948,12 @@ def _is_bare_name(value: str, c: Candidate) -> bool:
 
 
 def _is_reference_in_template(value: str, c: Candidate) -> bool:
-    """Return whether a template of Angular or Vue refers to it: #name="ngModel", @click="reset", :a="b"."""
-    return c.language == "markup" and c.separator == "=" and c.before[-1:] in ("#", "@", ":")
+    """Return whether a template refers to it: #name="ngModel", @click="reset", value="@user.password"."""
+    if c.language != "markup" or c.separator != "=":
+        return False
+    member = _VALUE_OF_PAGE.match(value)
+    is_name = bool(member and (member[1] or kind_of_name(value[1:])))
+    return is_name or c.before[-1:] in ("#", "@", ":")
 
 
 def _is_made_by_tool(value: str, c: Candidate) -> bool:
@@ -16353,10 +16385,9 @@ def _literal_spans(text: bytes, path: str) -> Iterator[Span]:
     """Yield bare values that are assigned in strings of source that have several lines: a .env in a test."""
     for begin, literal in literals(text, language_of(path)):
         found = (candidates or () for *_, candidates in keyword_hits(literal, IN_LITERAL, _keywords()))
-        for candidate in chain.from_iterable(found):
-            if not candidate.quote:  # in quotes, it is found as in any source
-                span = judge_candidate(candidate, path)
-                yield span._replace(start=begin + span.start, end=begin + span.end)
+        for c in chain.from_iterable(found):
+            if not c.quote:  # in quotes, it is found as in any source
+                yield _judge_in_text(text, c._replace(start=begin + c.start, end=begin + c.end), path)
 
 
 def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
@@ -16374,11 +16405,29 @@ def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
         reason = "it isn't signed, or is to be refused"
     elif c.value.startswith("AIza") and _is_of_client(text, c.start, c.end):
         reason = _PUBLIC
+    elif _is_in_module_docs(text, c):
+        reason = "it is in the documentation of a module"
     elif _is_only_set(text, c):
         reason = "a test sets it, and nothing beside it logs in"
     elif _passes_to_name(text, c):
         reason = "it is a name in the same text, and `pass` is a verb"
     return judge_candidate(c, path, reason)
+
+
+_MODULE_DOCS = lazily(rb"(?:DOCUMENTATION|EXAMPLES|RETURN)\s*=\s*[rR]?(\"{3}|'{3})")
+
+
+def _is_in_module_docs(text: bytes, c: Candidate) -> bool:
+    """Return whether words are in a string by which a module of Ansible documents itself.
+
+    https://docs.ansible.com/ansible/latest/dev_guide/developing_modules_documenting.html
+    """
+    if looks_random(c.value):
+        return False
+    names = b"DOCUMENTATION", b"EXAMPLES", b"RETURN"
+    begin = max(text.rfind(name, max(0, c.start - 20_000), c.start) for name in names)
+    opened = _MODULE_DOCS.match(text, begin) if begin >= 0 else None
+    return opened is not None and text.find(opened[1], opened.end(), c.start) < 0
 
 
 def _is_only_set(text: bytes, c: Candidate) -> bool:

@@ -3383,7 +3383,8 @@ NAMES_OF_NO_SECRETS = (
     " secret_error_code error_code_token token_status_code"
     " csrf_token_hotkey csrf_token_keyring encrypted_user_db_password"
     " token_last_eight update_password password_based pw_project"
-    " tests_to_pass badge_key web_site_key website_key encoded_password allow_basic_auth debug_auth"
+    " tests_to_pass tests_pass images_per_pass project_key badge_key web_site_key website_key"
+    " encoded_password allow_basic_auth debug_auth"
     " disable_smtp_auth skip_auth use_smtp_auth allow_empty_password disable_password token_last_two"
     " token_last_four key_last_six first_page_token last_page_token get_page_token list_page_tokens"
 )
@@ -25354,9 +25355,8 @@ def test_a_reference_to_a_store_is_no_value(line):
 
 
 def test_a_bare_word_that_says_there_is_no_value_is_none():
-    for (
-        word
-    ) in "true false null none nil undefined inherit always never await !vault !ref !sub !getatt".split():
+    words = "true false null none nil undefined inherit always never await on off !vault !ref !sub !getatt"
+    for word in words.split():
         for line in (f"password: {word}\n", f"password: {word.upper()}\n", f"password = {word},\n"):
             assert assigned(line, "a.yml") == [], line
 
@@ -27623,7 +27623,12 @@ it is public
 it goes on elsewhere
     - k7${ - k7{{ - k7${{ - k7Qx9... - k7… - {A12}....{A12}
     + {A12}...{A12} + k7{ + {{k7 + ${{ k7
+it is an option of a command
+    - --login - --udp-size=0 - --udp-size 0 - --a=
+    + -login + --k7Q + k--login + --login- + --login!
 it is put in later
+    - k7$RANDOM$RANDOM
+    + k7$RANDOMS + k7RANDOM
     - %.1f%% - %5.2f&b=c
     + %.1fk7Q + k7%.1fQ
     - $AB} - &pw - ((ab_c.d)) - x ((ab))
@@ -27644,6 +27649,8 @@ it is put in later
     - %s_
     + %x!y% + $a:- + %K_y% + %(-)s + kd + %k + %d- + &-1 + %._y% + % _y%
 it is the name of a variable or a type
+    - FILTER=integration - PORT=3002 yarn
+    + DB_PASSWORD=tulip + K7_TOKEN=x + AB=x + ABC=7 + kABC=x
     - CLOUD_CREDS
     + B64_CLOUD_CREDS + CLOUD_CREDS7
     - std::ab - ab::Cd::e
@@ -27684,7 +27691,7 @@ what is before it says that it is something else
     + "arn: x: + barn
     - ![x](a/badge.svg?
     + ![x](a/badge.svg?b
-    - a GPG - pgp  - using RSA
+    - a GPG - pgp  - using RSA - DROP FOREIGN - drop
     + gpgk + RSA
     - '?" - x?' - PUBLIC
     + typeof + xtypeof k
@@ -27842,6 +27849,8 @@ x.Ke·y: abcd7{
 secretRef.Key = corev1.TLSCertKey
         access_token=device2_tok,
 === it is an expression, a.ts
+call({ new_pw·d1: newPw·d1, a: b })
+{ new_pw·d1: newPw·d1 }
 encrypt(password: Key2Params, name: string)
 pas·sword = userinput7;
 var keys = 100.Times(n => n)
@@ -27868,6 +27877,16 @@ key: "0x{h64}"
 "      pass·word=db_pass7\n",
 === it is a reference in a template, a.vue
 <form @forget-pw·d="resetForm" :pass·word="ownPass">
+=== it is a reference in a template, a.html
+<input name="pass·word" value="@pass·word">
+<input name="pass·word" value="@user.pass·word">
+<input name="pass·word" value="@user.form.map(_.pass·word)">
+=== , a.html
+<input name="pass·word" value="@dmin7x">
+=== it is an expression, a.md
+DB_PASS·WORD=`head /dev/urandom`
+=== , a.md
+DB_PASS·WORD=`tulip7x9`
 === , a.vue
 <form forget-pw·d="resetForm">
 === it is a number, a name or a word, a.json
@@ -29397,6 +29416,19 @@ def test_a_key_of_google_for_the_clients_of_an_app_is_low(text):
         assert [match.confidence for match in scanned(line)] == [confidence]
 
 
+def test_words_in_the_documentation_of_an_ansible_module_are_low():
+    def confidence(name, value):
+        text = f"{name} = r'''\n- user:\n    set_pass" + f"word: {value}\n'''\n"
+        return [match.confidence for match in scanned(text)]
+
+    for name in ("DOCUMENTATION", "EXAMPLES", "RETURN"):
+        assert confidence(name, "netapp123") == ["low"]
+        assert confidence(name, ps.make_samples("{A24}")) == confidence("TEXT", ps.make_samples("{A24}"))
+    assert [confidence("TEXT", value) for value in ("netapp123", ps.make_samples("{A24}"))] == [
+        ["medium"]
+    ] * 2
+
+
 def test_what_stands_around_a_value_tells_what_it_is():
     rows = [(text, [rule] if rule else []) for text, rule in SURROUNDED]
     assert wrong_results(reported, rows) == {}
@@ -29510,6 +29542,8 @@ def test_a_password_hash_is_low_whatever_names_it():
         ("a.json", f'["{hashed}"]'),
         ("a.sql", f"INSERT INTO u (a, password) VALUES (1, '{hashed}');"),
         ("a.py", f"password = '{hashed}'"),
+        ("a.yml", f"password: {hashlib.sha256(b'admin').hexdigest()}"),
+        ("a.xml", f'<column name="PASSWORD" value="{hashlib.sha1(b"root").hexdigest().upper()}"/>'),
     ):
         assert [(m.rule.id, m.confidence) for m in scanned(text, path)] == [("password-hash", "low")]
     assert scanned(f"x = '{hashed}'", "a.py") == []  # only in source it needs a name
