@@ -1202,7 +1202,7 @@ def _digits(number: int, digits: bytes, size: int) -> bytes:
 
 
 def _has_base62(token: bytes) -> bool:
-    """Return whether a token ends with the checksum of the 30 characters before; others have none: True."""
+    """Return whether a token's checksum of 30 characters is right; True for other sizes, which have none."""
     body = token.partition(b"_")[2]
     return len(body) != 36 or body[30:] == _digits(_crc(body[:30]), _DIGITS_OF_62, 6)
 
@@ -16463,7 +16463,10 @@ def _logins_in(text: bytes) -> list[int]:
 
 
 def _is_among_hashes(text: bytes, c: Candidate) -> bool:
-    """Return whether the lines around a value in hex have as long ones under names of no secrets, too."""
+    """Return whether a value in hex is among eight as long ones or more, on lines around it.
+
+    Four of them have to be under names that aren't a secret's, unless its own name is the end of a path.
+    """
     if not _HEX_HASH.match(c.value):
         return False
     around = text[max(0, c.start - _REACH_OF_HASHES) : c.end + _REACH_OF_HASHES]
@@ -16477,13 +16480,15 @@ def _is_of_resource(text: bytes, c: Candidate) -> bool:
     if c.language != "source" or c.kind != "token" or not _RESOURCE_ID.match(c.value):
         return False
     at = text.find(b"s/" + c.value.encode("latin-1"))
-    return bool(_COLLECTION.search(text, max(0, at - 40), at + 2)) if at > 0 else False
+    return at > 0 and bool(_COLLECTION.search(text, max(0, at - 40), at + 2))
 
 
 def _is_apart(text: bytes, c: Candidate) -> bool:
-    """Return whether a value is in a table, where its quote is "`", or bare on a line below its name."""
+    """Return whether a value is in a table or in backquotes, but in no source, or below its name, bare."""
+    if c.quote:
+        return c.quote == "`" and c.language != "source"
     before = text[max(0, c.start - MAX_VALUE) : c.start]
-    return c.quote == "`" or (not c.quote and b"\n" in before[len(before.rstrip(b" \t\r\n>*`\"'")) :])
+    return b"\n" in before[len(before.rstrip(b" \t\r\n>*`\"'")) :]
 
 
 def _passes_to_name(text: bytes, c: Candidate) -> bool:
@@ -16859,7 +16864,10 @@ def _match_patterns(patterns: list[KeywordPattern], text: bytes, at: int) -> Det
     """
     for pattern in patterns:
         found = pattern.regex.match(text, at - len(pattern.keyword) - bytes_before_keyword(pattern))
-        if found and CHECKS.get(pattern.rule.id, bool)(found[(group := found.lastindex or 0)]):
+        if not found:
+            continue
+        group = found.lastindex or 0
+        if CHECKS.get(pattern.rule.id, bool)(found[group]):
             return [judge_span(pattern.rule, found.span(group), found[group])], found.end()
     return (), at
 
@@ -17140,9 +17148,10 @@ def _kube_object(text: bytes, kind: int) -> tuple[int, int]:
     begin = max(text.rfind(b"\n---", max(0, kind - _KUBE_REACH), kind), kind - _KUBE_REACH, 0)
     end = find_or_end(text, b"\n---", kind, kind + _KUBE_REACH)
     version = text.rfind(b"apiVersion", begin, kind)
-    if version < 0:  # it is below its kind
-        return begin, find_or_end(text, b"apiVersion", find_or_end(text, b"apiVersion", kind, end) + 1, end)
-    return version, find_or_end(text, b"apiVersion", kind, end)
+    below = find_or_end(text, b"apiVersion", kind, end)
+    if version < 0:  # the one below is its own
+        return begin, find_or_end(text, b"apiVersion", below + 1, end)
+    return version, below
 
 
 def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterable[re.Match[bytes]], int]:
@@ -17507,14 +17516,20 @@ def _windows(chunks: Iterator[bytes]) -> Iterator[_Window]:
 def _line_start(text: bytes, near: int) -> int:
     """Return where the line at `near` begins or, if that is over 4 KiB before, the character at `near`."""
     begin = text.rfind(b"\n", near - _BEHIND, near) + 1
-    return begin or next((at for at in range(near, near - 4, -1) if text[at] & 0xC0 != 0x80), near)
+    if begin:
+        return begin
+    for at in range(near, near - 4, -1):
+        if text[at] & 0xC0 != 0x80:  # the first byte of a character in UTF-8
+            return at
+    return near
 
 
 def _place_after(text: bytes, line: int, column: int) -> tuple[int, int]:
     """Return (line, characters before it on that line) of the end of a text that begins at these."""
-    begin = text.rfind(b"\n") + 1
-    width = len(text[begin:].decode("utf-8", "replace"))
-    return (line + text.count(b"\n"), width) if begin else (line, column + width)
+    breaks = text.count(b"\n")
+    if breaks:
+        column = 0
+    return line + breaks, column + len(text.rpartition(b"\n")[2].decode("utf-8", "replace"))
 
 
 def _matches(
@@ -17604,7 +17619,7 @@ def _mark(name: str, line: bytes, value: bytes) -> str:
 
 
 def _resolve_overlaps(spans: Iterable[Span]) -> list[Span]:
-    """Return those spans with a confidence that overlap no better one, in order.
+    """Return the spans with a confidence, in order, without those that overlap a better one of the result.
 
     Better is a known value, else one that isn't low, else a format, which says more than a name and a value,
     else one that is high, else the first.
@@ -17729,16 +17744,16 @@ def staged_blobs(folder: str, tree: str) -> Iterator[Blob]:
         yield from _parse_changes(out)
 
 
-def find_in_repository(folder: str, *revisions: str) -> list[str]:
-    """Return [top folder of the repository, id, …] with the id of each revision that the repository has.
+def find_repository(folder: str) -> tuple[str, str]:
+    """Return the top folder of the repository, and the id of HEAD's tree: "" before the first commit.
 
     A bare repository has no top; `folder` stands for it. Raise Unavailable outside of a repository.
     """
-    lines = ask_git(folder, "rev-parse", "--show-cdup", "--revs-only", *revisions).split("\n")
-    up = ""
-    if not lines[0].isalnum():  # "../", say, or "" at the top; in a bare repository, only ids are printed
-        up = lines.pop(0)
-    return [real_path(os.path.join(folder, up)), *lines]
+    up, _, tree = ask_git(folder, "rev-parse", "--show-cdup", "--revs-only", "HEAD:").partition("\n")
+    if up.isalnum():  # not "../", say, or "" at the top: in a bare repository, only the id is printed
+        tree = up
+        up = ""
+    return real_path(os.path.join(folder, up)), tree
 
 
 def real_path(path: str) -> str:
@@ -18881,7 +18896,10 @@ class Audit:
                 yield blob, new
 
     def _scan_messages(self, known: KnownValues, revisions: Sequence[str]) -> _Matches:
-        """Yield the known values, and nothing else, in the messages of commits and tags."""
+        """Yield the known values, and nothing else, in the messages of commits and tags.
+
+        The messages don't count as files.
+        """
         messages = object_ids(self._scope.folder, "commit tag", revisions)
         for oid, size, chunks in read_objects(self._scope.folder, messages):
             first = next(chunks, b"")
@@ -18994,18 +19012,16 @@ def _find_scope(paths: Sequence[str], options: AuditOptions) -> _Scope:
             if path != "-" and not os.path.lexists(path):
                 raise BadValue(f"no file or folder called {show(path)}")
         return _scope_of_files(paths, options.baseline)
-    # What find_in_repository returns is the top, and the id of HEAD's tree unless there is no commit.
     if paths in ([], ["."]):  # the default: all that git has, even from a subfolder
-        top, *tree = find_in_repository(".", "HEAD:")
-        return _Scope(top, top, ".", {""}, *tree)
-    found, *others = {tuple(find_in_repository(_folder_to_ask(path), "HEAD:")) for path in paths}
+        top, tree = find_repository(".")
+        return _Scope(top, top, ".", {""}, tree)
+    (top, tree), *others = {find_repository(_folder_to_ask(path)) for path in paths}
     if others:
         raise BadValue("these PATHs are in more than one repository", hint="audit one after the other")
-    top, *tree = found
     folder = top
     # In a hook, git finds the commit's index only from the working directory.
     with suppress(Unavailable):
-        if find_in_repository(".")[0] == top:
+        if find_repository(".")[0] == top:
             folder = "."
     roots = {_path_in_git(path, top): path for path in paths}
     for root, path in roots.items():
@@ -19013,7 +19029,7 @@ def _find_scope(paths: Sequence[str], options: AuditOptions) -> _Scope:
         is_there = os.path.lexists(path) or ask_git(folder, "ls-files", *there)
         if not (is_there or ask_git(folder, "rev-list", "-1", "--all", "--reflog", *there)):
             raise BadValue(f"no file or folder called {show(path)}")
-    return _Scope(top, top, folder, roots, *tree)
+    return _Scope(top, top, folder, roots, tree)
 
 
 def _scope_of_files(paths: Iterable[str], baseline: StrPath | None) -> _Scope:
@@ -19126,20 +19142,20 @@ class _AuditSettings:
         """
         if len(line) > 1000:  # some patterns take the square of their length
             raise BadValue("it is too long")
+        pattern, *rules = line.split()  # as a line of [allow] has them
         if section == "rules":
-            name, _, pattern = line.partition("=")
-            rule = custom_rule(name.strip(), pattern)
+            name, _, form = line.partition("=")
+            rule = custom_rule(name.strip(), form)
             self.rules += (rule,)
             self.rule_ids.add(rule.id)
-        elif section == "disable" and line in self.rule_ids:
-            self.disabled.add(line)
         elif section == "exclude":
             self.excluded.add(line)
-        else:
-            pattern, *rules = line.split()
-            if section != "allow" or not rules or not self.rule_ids.issuperset(rules):
-                raise KeyError(section)
+        elif section == "disable" and line in self.rule_ids:
+            self.disabled.add(line)
+        elif section == "allow" and rules and self.rule_ids.issuperset(rules):
             self._allowed.append((IgnorePatterns([pattern]), rules))
+        else:
+            raise KeyError(section)
 
     def allows(self, path: str, rule: str) -> bool:
         """Return whether a line of [allow] has this rule and matches the path."""
@@ -19242,7 +19258,7 @@ class KnownValues:
         secrets = store.sealed_folder()
         folder = os.path.dirname(secrets)
         try:
-            top = shown_path(secrets, find_in_repository(folder)[0]) + "/"
+            top = shown_path(secrets, find_repository(folder)[0]) + "/"
         except Unavailable:
             return
         names: dict[str, set[str]] = {}  # by the id of a file's version, which its copies share
@@ -21507,8 +21523,8 @@ def _explain_line(args: Namespace) -> None:
             raise BadValue(f"{path} has no line {line}", hint=hint)
         file.seek(0)
         args.paths = [path]
-        audit = _make_audit(args)
-        for text in audit.explain(chunks_of(file.read), shown_path(path, audit.base), int(line)):
+        run = _make_audit(args)
+        for text in run.explain(chunks_of(file.read), shown_path(path, run.base), int(line)):
             print(printable(text))
 
 
@@ -21582,18 +21598,18 @@ def cmd_check(args: Namespace) -> int:
     everything.
     """
     # Untrusted, since what .paissive-audit excludes may ask for names as well.
-    audit = Audit(args.paths or ".", untrusted=True, gitignore=True, on_error=_warn_unreadable)
-    found = compare_names(audit, args.manager, _backend_name(args))
+    run = Audit(args.paths or ".", untrusted=True, gitignore=True, on_error=_warn_unreadable)
+    found = compare_names(run, args.manager, _backend_name(args))
     rows = pick(found, "missing", "optional", "literal", "moved")
     if args.json:
         _print_value(rows)
     else:
         _print_names(rows)
-    files = plural(audit.summary.files, "file")
+    files = plural(run.summary.files, "file")
     _say(f"{plural(found.names, 'name')} in {files}, {len(found.missing)} missing")
     if found.missing or found.literal:
         return 1
-    return 2 if audit.summary.unreadable else 0
+    return 2 if run.summary.unreadable else 0
 
 
 def _print_names(rows: Mapping[str, dict[str, list[str]]]) -> None:
@@ -21626,7 +21642,7 @@ def cmd_hook_install(args: Namespace) -> int:
     """
     name = "pre-push" if args.pre_push else "pre-commit"
     _say(f"installed {install_hook(name, args.backend or '')}")
-    attributes = os.path.relpath(find_in_repository(".")[0] + ".gitattributes")
+    attributes = os.path.relpath(find_repository(".")[0] + ".gitattributes")
     if set_merge_driver(attributes):
         _say(f"added a line to {attributes}, so that git merges two branches' baselines; commit that file")
     return 0

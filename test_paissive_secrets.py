@@ -29535,6 +29535,10 @@ def test_a_word_beside_a_label_is_of_low_confidence():
         assert reported(text.replace("alice", "al1ce-7Q"), "a.md") == ["password"]
 
 
+def test_a_word_in_backquotes_is_beside_no_label_in_source():
+    assert reported(f"const password = `{'zqvkw'}{'mxtrb'}`;", "a.js") == ["password"]
+
+
 def test_a_password_hash_is_low_whatever_names_it():
     hashed = "$2y$10$" + ps.make_samples("{A53}")
     for path, text in (
@@ -32880,8 +32884,8 @@ def test_git_is_asked_once_which_repository_it_is_and_may_know_none_of_the_worki
 ):
     leak(repository / "a.py")
     git(repository, "add", ".")
-    ask, asked = ps.find_in_repository, []
-    monkeypatch.setattr(ps, "find_in_repository", lambda *args: asked.append(args[0]) or ask(*args))
+    ask, asked = ps.find_repository, []
+    monkeypatch.setattr(ps, "find_repository", lambda *args: asked.append(args[0]) or ask(*args))
     monkeypatch.chdir(repository if here else tmp_path_factory.mktemp("elsewhere"))
     assert leaks("." if here else repository, staged=True) == {"a.py"}
     assert asked == (["."] if here else [str(repository), "."])
