@@ -10535,7 +10535,7 @@ def parse_import(
         problems = found.dotenv.problems()
         if replacement is Replacement.COMMENT:  # in which values that can't be read stay
             problems = found.dotenv.odd_lines()
-        for problem in problems:
+        for problem in problems:  # of which the first is raised
             raise problem
         # What the file says counts, whatever variables this process has.
         secrets, settings = found.dotenv.split(os.environ, override=True)
@@ -11856,6 +11856,7 @@ class _EscapeSearch:
     def _expression(self, sign: bytes) -> bytes:
         """Return an expression for the escapes that begin with a sign and may belong to a value."""
         if sign not in self._expressions:
+            # For the bytes of values, and those with which other escapes begin.
             ways = [_STYLES[sign].rare({*b"".join([*self._ahead, *_STYLES])}).encode()]
             if sign == b"&":
                 doubled = b"|".join([*_usual_beside(self._bare, b"&amp;"), *ways])
@@ -11864,10 +11865,14 @@ class _EscapeSearch:
         return self._expressions[sign]
 
     def decoded_parts(self, bare: _Bare, more_follows: bool) -> Iterator[_Layer]:
-        """Yield the text around escapes that may belong to a value, decoded in several ways."""
+        """Yield the text around escapes that may belong to a value, decoded in several ways.
+
+        These are each style, all of them at once, and any two of these one after the other.
+        """
         data = bare.data
         for start, end in _merged(self._longest * _MAX_ESCAPED, self._find_escapes(bare)):
-            start, end = max(start, 0), min(end, len(data))
+            start = max(start, 0)
+            end = min(end, len(data))
             layer = _Layer(data[start:end], partial(range, start, end + 1), is_last=end == len(data))
             decoded: dict[bytes, _Layer] = {}  # by their text, since several ways lead to one
             for once in _decoded_in_each_style(layer, more_follows):
