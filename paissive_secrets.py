@@ -994,7 +994,9 @@ class _Literal:
         """The letters that the shape begins with, and how many of them at least; (b"", 0) if it's unclear."""
         shape = self.rule.shape
         found = re.match(r"(?:\{mixed\}|\(\?<?[=!][^()]*\))*\{([A-Za-z])(\d+)", shape)
-        return (_sample(found[1]).encode(), int(found[2])) if found and "|" not in shape else (b"", 0)
+        if not found or "|" in shape:  # choices may begin otherwise
+            return b"", 0
+        return _sample(found[1]).encode(), int(found[2])
 
     @cached_property
     def _regex(self) -> re.Pattern[bytes]:
@@ -16909,9 +16911,12 @@ def find_key_store(first: bytes, path: str) -> Span | None:
 
     Android's debug.keystore doesn't count: everybody has the same.
     """
-    begins = first.startswith((b"0", b"\xfe\xed", b"\xce\xce")) and not path.endswith("debug.keystore")
-    found = _KEY_STORE.search(first) if begins else None
-    return judge_span(pattern_rules()["encrypted-key"], found.span(), found[0]) if found else None
+    if not first.startswith((b"0", b"\xfe\xed", b"\xce\xce")) or path.endswith("debug.keystore"):
+        return None
+    found = _KEY_STORE.search(first)
+    if not found:
+        return None
+    return judge_span(pattern_rules()["encrypted-key"], found.span(), found[0])
 
 
 def _inserted_rows(text: bytes, at: int) -> Detected:
@@ -17053,7 +17058,9 @@ def _named_cell(text: bytes, label: tuple[int, int], cell: tuple[int, int]) -> C
         return None
     name = latin1(words[0]).replace(" ", "_")
     kind = kind_of_name(name)
-    return Candidate(*cell, kind, name, ":", "`", latin1(value), "docs") if kind else None
+    if not kind:
+        return None
+    return Candidate(*cell, kind, name, ":", "`", latin1(value), "docs")
 
 
 # --- URLs ---
@@ -18643,8 +18650,8 @@ class Audit:
             levels=CONFIDENCES[CONFIDENCES.index(self.options.confidence) :],
         )
         words = _as_list(self.options.exclude)
-        words = [re.sub(r"^(!?)\./", r"\1/", word) for word in words]  # as a shell completes them
-        self._excluded = IgnorePatterns(words)  # by options
+        # By options; a shell completes them as ./NAME.
+        self._excluded = IgnorePatterns(re.sub(r"^(!?)\./", r"\1/", word) for word in words)
         gitignore = self.options.gitignore
         if gitignore is None:
             gitignore = not self.options.untrusted  # a stranger's .git/info/exclude may name every file
@@ -19245,6 +19252,7 @@ class KnownValues:
             for name, values in stages.items():
                 if verdict in values:
                     yield name, verdict, values[verdict]
+        # Names of secrets whose older values the store doesn't keep; complete when all were yielded.
         self.without_history = list(stages)
         with suppress(BadValue):  # raised by a store that keeps no older values
             if isinstance(store, FileStore):
@@ -21624,7 +21632,7 @@ def _print_names(rows: Mapping[str, dict[str, list[str]]]) -> None:
     """
     for kind, names in rows.items():
         for name, places in names.items():
-            if kind != "optional" or is_secret(name):  # not PORT
+            if kind != "optional" or is_secret(name):
                 print(f"{kind:<9} {printable(name)}  {printable(', '.join(places[:3]))}")
     start = "start the program with `run --backend file -- CMD`, or call load_env first"
     if rows["literal"]:
