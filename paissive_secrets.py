@@ -1929,8 +1929,10 @@ def is_trusted(status: os.stat_result) -> bool:
     """Return whether only this user and root can write to a file or folder; always true on Windows."""
     if os.name == "nt":
         return True
-    link = stat.S_ISLNK(status.st_mode)  # a symlink's own mode means nothing
-    return status.st_uid in (0, os.getuid()) and (link or not _others_may("write", status))
+    if status.st_uid not in (0, os.getuid()):
+        return False
+    is_link = stat.S_ISLNK(status.st_mode)  # whose own mode means nothing
+    return is_link or not _others_may("write", status)
 
 
 @lru_cache(maxsize=64)
@@ -2911,9 +2913,15 @@ class Policies:
 
         In a .env, for instance, db/password and DB_PASSWORD are one secret, which has one policy.
         """
+        if self._sealed is not None:
+            return name
+        names = self._own_policies()
+        if name in names:
+            return name
         includes = self.store.includes
-        if self._sealed is None and name not in (names := self._own_policies()):
-            return next((each for each in names if includes(each, name) and includes(name, each)), name)
+        for each in names:
+            if includes(each, name) and includes(name, each):
+                return each
         return name
 
     def rotation_lock(self, name: str) -> FileLock:
@@ -3532,9 +3540,8 @@ def _end_of_variables(text: str) -> int:
 def _has_dead_reference(text: str) -> bool:
     """Return whether a text has a ${secret: that isn't followed: behind a $, with a brace, or without }."""
     begins = text.count("${" + REFERENCE_PREFIX)
-    if not begins:  # nearly always
-        return False
-    return begins > len(re.findall(r"(?<!\$)" + EMBEDDED_REFERENCE.removeprefix(r"\$?"), text))
+    followed = sum(match[0][:2] != "$$" for match in re.finditer(EMBEDDED_REFERENCE, text))
+    return followed < begins
 
 
 def _dotenv_assignment(name: str, value: str, quote: str = "") -> str:
@@ -3555,12 +3562,10 @@ def quote_dotenv(value: str, readers: Collection[str], quote: str = "") -> tuple
     if not quote and re.fullmatch(r"[A-Za-z0-9_./:@%+,=-]+", value):
         return value, []
     found = []
-    for mark, escaped in _DOTENV_STYLES:
+    for mark, escaped in sorted(_DOTENV_STYLES, key=lambda style: style[0] != quote):
         raw = re.sub(escaped, r"\\\g<0>", value) if escaped else value
-        misreaders = _misreaders(raw, mark, readers)
-        found.append((misreaders, mark != quote, mark + raw + mark))
-    misreaders, _, written = min(found, key=lambda each: (len(each[0]), each[1]))
-    return written, misreaders
+        found.append((mark + raw + mark, _misreaders(raw, mark, readers)))
+    return min(found, key=lambda each: len(each[1]))
 
 
 def _misreaders(raw: str, quote: str, readers: Collection[str]) -> list[str]:
@@ -5631,7 +5636,7 @@ class SealedFolder:
         return found
 
     def write_member(self, member: Member, identity: Identity) -> None:
-        """Write a member's two files; `identity` is the store's, which is locked."""
+        """Write a member's two files; `identity` is that of the store, which is locked."""
         make_folder(self.members)
         make_folder(os.path.join(self.members, member.name))
         # In this order, nobody opens the store without being listed if this is killed. Until the second file
@@ -5893,7 +5898,8 @@ class Opener:
         """
         self._files.check(folder)
         # First: a change from here on will be noticed the next time.
-        source = read_store_credential("PAISSIVE_IDENTITY") or self.password(), self._state()
+        credential = read_store_credential("PAISSIVE_IDENTITY") or self.password()
+        source = credential, self._state()
         last, access = self._last or (None, None)
         if not access or last != source or self._files.bytes_of(access.path) != access.sealed:
             access = self.open(purpose)
@@ -6032,11 +6038,13 @@ class Opener:
             names = ", ".join(access.member for access in candidates)
             problem = f"these members' files in {self._files.members} hold different identities: {names}"
             return Unsafe(problem, hint="see who wrote them: git log")
-        above = known_store_above(self._files.path, self._files.cache) if self._files.is_found else ""
-        if not above:
-            return None
-        hint = f"if somebody put it there, remove it; if it was meant: status --trust {found}"
-        return Unsafe(f"{self._files.path} was never confirmed, and hides the store {above}", hint=hint)
+        if self._files.is_found:
+            above = known_store_above(self._files.path, self._files.cache)
+            if above:
+                problem = f"{self._files.path} was never confirmed, and hides the store {above}"
+                hint = f"if somebody put it there, remove it; if it was meant: status --trust {found}"
+                return Unsafe(problem, hint=hint)
+        return None
 
     def too_few_error(self, access: Access) -> WrongKey | None:
         """Return the error if most of the files that were tried belong to another identity, or None.
