@@ -2246,7 +2246,7 @@ def sync_folder(path: str, done: str) -> None:
             raise Unavailable(problem, hint="check the disk, then try again") from None
 
 
-def refuse_hard_links(path: str, status: os.stat_result) -> None:
+def reject_hard_links(path: str, status: os.stat_result) -> None:
     """Raise Unsafe for a file with hard links, under which its old text would stay after a rewrite."""
     if status.st_nlink > 1:
         raise Unsafe(f"{path} has other names, which would keep the old text", hint="remove those first")
@@ -2629,20 +2629,6 @@ class Store:
         """Return {variable: backend} of secrets that were moved elsewhere."""
         return {}
 
-    def reserved_settings(self) -> list[str]:
-        """Return the variables in a .env that no command gets.
-
-        They are settings of this tool or of Vault's command line.
-        """
-        return []
-
-    def layered_files(self) -> list[str]:
-        """Return the files beside a .env that other loaders read, too.
-
-        These are .env.local, .env.production and the like.
-        """
-        return []
-
     def plain_settings(self) -> dict[str, str]:
         """Return {name: text} of settings, such as DB_HOST in a .env."""
         return {}
@@ -2776,11 +2762,11 @@ def is_stage(name: str, names: Container[str]) -> bool:
     return base in names or base.partition("#")[0] in names  # Vault lists app/db#x as app/db
 
 
-def set_each(values: Mapping[str, str], set: Callable[[str, str], None]) -> None:
+def set_each(values: Mapping[str, str], set_one: Callable[[str, str], None]) -> None:
     """Set these one after the other; raise the first SecretsError, which then says how many are set."""
     for done, (name, value) in enumerate(values.items()):
         try:
-            set(name, value)
+            set_one(name, value)
         except SecretsError as error:
             if len(values) == 1:  # the error says it all
                 raise
@@ -3136,14 +3122,14 @@ class Dotenv:
             line += len(re.findall(_LINE_END, piece.text))
         # By name: the store that has it, as a comment says, unless a line here assigns a value. An empty line
         # of such a name only declares it; elsewhere, it is the last assignment for every reader.
-        with_values: set[str] = set()
+        names_with_value: set[str] = set()
         for piece in self._pieces:
             if piece.raw or piece.problem:
-                with_values.update(piece.names)
+                names_with_value.update(piece.names)
         self._moved = {
             piece.moved_name: piece.backend
             for piece in self._pieces
-            if piece.moved_name and piece.moved_name not in with_values
+            if piece.moved_name and piece.moved_name not in names_with_value
         }
         # By name: the place of the last assignment, which wins; in the order of places.
         last = {name: n for n, piece in enumerate(self._pieces) for name in piece.names}
@@ -3306,7 +3292,7 @@ class Dotenv:
         return self._bom + "".join(piece.text for piece in self._pieces if piece.name not in names)
 
     def _check_until(self, places: Iterable[int]) -> None:
-        """Raise BadValue if, for some reader, a value might go on in the next piece, up to the last place.
+        """Raise BadValue if, for some reader, a value up to the last of these places might go on below it.
 
         A quote or a parenthesis within a value, as in NOTE=don't, doesn't count: only bash looks for its
         other half, and many a .env isn't for bash.
@@ -3867,11 +3853,17 @@ class EnvironmentStore(Store):
         return variable in os.environ or variable in self._deleted_here or credential_path(variable) != ""
 
     def reserved_settings(self) -> list[str]:
-        """Return the settings of this tool and of Vault in the file."""
+        """Return the settings of this tool and of Vault in the file.
+
+        No command gets these.
+        """
         return sorted(filter(is_store_setting, map(variable_name, self._load().assigned)))
 
     def layered_files(self) -> list[str]:
-        """Return the files beside it that other loaders read, too."""
+        """Return the files beside a .env that other loaders read, too.
+
+        These are .env.local, .env.production and the like.
+        """
         path = self.plaintext_file()
         return layers_beside(path) if os.path.basename(path) == ".env" else []
 
@@ -3929,7 +3921,7 @@ class EnvironmentStore(Store):
     def references_to_follow(self, *names: str) -> dict[str, str]:
         """Return {name: value} of values that are or have references.
 
-        Left out is what is missing or can't be read, and the text of
+        Left out is what is missing or raises BadValue, and the text of
         mounted files, in which references aren't followed.
         """
         found = {}
@@ -6882,12 +6874,12 @@ class FileStore(Store):
 
         "known to leavers" has the names of what was set before or at the last removal, or at an unknown time.
         """
-        pin = access.keys.fingerprint()
+        fingerprint = access.keys.fingerprint()
         yield "password", self._has_password()
-        yield "pin", f"{PIN}={pin}"
+        yield "pin", f"{PIN}={fingerprint}"
         yield "known", bool(access.known.how)
         if not access.known.how:
-            yield "note", f"compare the pin with another member's, then: status --trust {pin}"
+            yield "note", f"compare the pin with another member's, then: status --trust {fingerprint}"
         kind = "X25519"
         if access.keys.seal_to.is_post_quantum:
             kind = "post-quantum"
@@ -6899,9 +6891,9 @@ class FileStore(Store):
         with suppress(SecretsError):  # which `_problems` yields
             removal_time = self._files.read_version(access.keys).get("left", "")
             times = access.set_times
-            known = sorted(name for name in self.names() if name in times and times[name] <= removal_time)
-            if removal_time and known:
-                yield "known to leavers", known
+            exposed = sorted(name for name in self.names() if name in times and times[name] <= removal_time)
+            if removal_time and exposed:
+                yield "known to leavers", exposed
 
     def _problems(self, access: Access) -> Iterator[tuple[str, SecretsError]]:
         """Yield the problems of a store that opens, each with the path of its file."""
@@ -10609,7 +10601,7 @@ def possible_replacement(path: str, store: Store, wanted: Replacement) -> Replac
         raise BadValue(f"{path} is the env store's own file", hint="import it elsewhere: --backend file")
     if not is_file or store.plaintext_file():
         return Replacement.NONE
-    refuse_hard_links(path, os.stat(path))
+    reject_hard_links(path, os.stat(path))
     return wanted
 
 
@@ -13466,7 +13458,7 @@ def redact_file(
     state = file_state(path, follow=False)
     with open_regular(path, follow=False) as file, open_regular(path, follow=False) as unmasked:
         status = os.fstat(file.fileno())
-        refuse_hard_links(path, status)
+        reject_hard_links(path, status)
         # Settings such as DB_PASSWORD_FILE name files to read values from.
         chosen = [text for variable, text in environment_now().items() if variable.endswith("_FILE")]
         sources = filter(os.path.isfile, [*chosen, *secrets.files])
@@ -20918,15 +20910,17 @@ def _note_left_out(store: Store, environment: Mapping[str, str], settings: Mappi
     said about that file.
     """
     left_out = {name for name in os.environ if not name.startswith("PAISSIVE_")}
-    if settings:
+    layers: list[str] = []
+    if settings and isinstance(store, EnvironmentStore):
         left_out.update(store.reserved_settings())
+        layers = store.layered_files()
     left_out -= environment.keys()
     if left_out:
         _say(f"note: not passed on, since it is for this tool or Vault: {', '.join(sorted(left_out))}")
     shown = sorted(name for name in settings if looks_random(settings[name]))
     if shown:
         _say(f"note: settings are not masked, but these look random: {', '.join(shown)}")
-    if settings and (layers := store.layered_files()):
+    if layers:
         files = ", ".join(layers)
         _say(f"note: this reads .env, and not {files}; run --backend file leaves all of them to the program")
 

@@ -4441,8 +4441,8 @@ def test_a_secret_that_this_user_could_not_protect_is_not_warned_of(tmp_path, mo
 
 def test_a_file_with_a_second_name_is_unsafe_to_rewrite():
     said = "Unsafe: x has other names, which would keep the old text; remove those first"
-    assert refusal(ps.refuse_hard_links, "x", types.SimpleNamespace(st_nlink=2)) == said
-    ps.refuse_hard_links("x", types.SimpleNamespace(st_nlink=1))
+    assert refusal(ps.reject_hard_links, "x", types.SimpleNamespace(st_nlink=2)) == said
+    ps.reject_hard_links("x", types.SimpleNamespace(st_nlink=1))
 
 
 def test_an_error_of_the_disk_without_a_number_is_one_as_well():
