@@ -13647,6 +13647,7 @@ class RedactingFilter:
         """
         # A manager's default store, a backend, a store, or values.
         manager, chosen = manager_and_backend(cast("Any", source))
+        store: Store | None
         if chosen is None or (isinstance(chosen, str) and chosen in STORES):
             store = manager.store(chosen)
         else:
@@ -13886,8 +13887,9 @@ def _values_of(source: Any) -> dict[str, set[str]]:
     # No message shows the source: it may be a value.
     if isinstance(source, str) or not isinstance(source, Iterable):
         raise BadValue("what to redact is neither a store nor a list of values", hint="put it into a list")
-    by_name = source
-    if not isinstance(source, Mapping):
+    if isinstance(source, Mapping):
+        by_name = {**source}
+    else:
         by_name = {f"value {number}": value for number, value in enumerate(source, 1)}
     if not all(isinstance(value, str) for value in by_name.values()):  # it would break each later call
         raise BadValue("what to redact has to be text", hint="leave out None, and decode bytes")
