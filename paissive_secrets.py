@@ -16652,7 +16652,7 @@ def _split_token(text: bytes, start: int) -> Span | None:
         if not before:
             break
         begins.append(before.start(2))
-    for begin in reversed(begins):
+    for begin in begins:
         joined, end = _joined_literals(text, begin)
         token = prefixes().match_at(joined, 0)
         if token and end - begin > len(joined):  # what joins the literals is between them

@@ -19415,7 +19415,8 @@ def test_in_quotes_within_quotes_only_plain_values_are_written():
     inner = '"{\\"a\\": \\"@\\"}"'
     for escape, template in (("json", inner), ("shell", f"curl -d {inner}"), ("yaml", f"a: {inner}")):
         assert filled(template, escape, "p@ss") == template.replace("@", "p@ss")
-        assert "in quotes within quotes; " in refusal(filled, template, escape, 'a", "admin": "')
+        for value in ('a", "admin": "', "a\\"):
+            assert "in quotes within quotes; " in refusal(filled, template, escape, value)
     assert "in quotes within quotes; " in refusal(filled, 'a: curl -d "@"', "yaml", 'a" "b')
 
 
@@ -28242,6 +28243,8 @@ TEXTS_AND_IDS = r"""
 + A.java assertTrue(account.setPass·word("hunter22"));
 + A.java user.pass·word("hunter22")
 - a.go Passc·ode = "passc·ode"
+- a.py passph·rase = "passph·rase"
++ a.py passph·rase = "letmein"
 + a.go Passc·ode = "kettle77"
 - A.java SecretKey prk = kdf.deriveKey("HK·DF-SHA256", params);
 - a.yml test: mysqladmin ping --pass·word=$$MYSQL_PASS·WORD
@@ -30268,6 +30271,7 @@ a.sql INSERT INTO t (a, pas·sword) VALUES ('§', 1), ('§', MD5('§'))
 a.sql INSERT INTO t ({L300}, pas·sword) VALUES (1, '«§»')
 a.sql INSERT INTO t (a, pas·sword) VALUES (1, '«§»') (2, '«§»')
 a.sql INSERT INTO t (a, pas·sword) VALUES (1, '«§»'); (2, '§')
+a.sql INSERT INTO t (a, pas·sword) VALUES (1, '«§»', 3);¶(2, '§')
 a.sql INSERT INTO a b (pas·sword) VALUES ('§')
 a.sql INSERT IGNORE INTO         {a80}         (pas·sword) VALUES ('«§»')
 a.sql INSERT INTO         t (pas·sword) VALUES ('«§»')
