@@ -3852,12 +3852,12 @@ class EnvironmentStore(Store):
         """
         return variable in os.environ or variable in self._deleted_here or credential_path(variable) != ""
 
-    def reserved_settings(self) -> list[str]:
+    def reserved_settings(self) -> Iterable[str]:
         """Return the settings of this tool and of Vault in the file.
 
         No command gets these.
         """
-        return sorted(filter(is_store_setting, map(variable_name, self._load().assigned)))
+        return filter(is_store_setting, map(variable_name, self._load().assigned))
 
     def layered_files(self) -> list[str]:
         """Return the files beside a .env that other loaders read, too.
@@ -3946,7 +3946,7 @@ class EnvironmentStore(Store):
         if settings:
             shown = ", ".join(map(show, settings))
             yield f"note: settings, which `run` masks only if you name them: {shown}"
-        for name in sorted(self._replaced.intersection(names)):  # my-token and my.token are both MY_TOKEN
+        for name in sorted(self._replaced):  # my-token and my.token are both MY_TOKEN
             yield f"note: {show(name)} replaced what {variable_name(name)} had"
         secrets = sorted({*names} - {*settings})
         if secrets:

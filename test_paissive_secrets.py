@@ -5316,7 +5316,7 @@ def test_a_policy_is_found_by_a_name_with_the_mount_of_vault(here):
     assert rotation.unschedule("other#key") is False
 
 
-FOREIGN_POLICIES = {"[]": 0o600, "{}": 0o600, '{"version": 2, "stores": {}}': 0o602}
+FOREIGN_POLICIES = {"[]": 0o600, "{}": 0o600, '{"version": 2}': 0o600, '{"version": 2, "stores": {}}': 0o602}
 
 
 @pytest.mark.parametrize("text", FOREIGN_POLICIES)
@@ -5443,6 +5443,7 @@ def test_a_pending_value_is_not_lost_with_the_rest_of_its_vault_secret():
         lambda: store.destroy("app", 2),
     ):
         assert refusal(act).startswith("Conflict: a rotation of 'app#new' was left unfinished; ")
+    store.undelete("app", 2)  # nothing is lost
     store.destroy("app", 1)
     assert store.get_fields("app") == {"a": OLD, "new__PENDING": NEW}
 
@@ -8747,6 +8748,16 @@ def test_a_password_of_another_store_confirms_none(team, files, monkeypatch):
     KEY_FILE.write_bytes(ps.seal(ps.Identity.generate().reveal().encode(), ps.Passphrase(PASSWORD, FAST)))
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
     assert "was never confirmed" in refusal(ps.FileStore().set, "NEW", "1")
+    KEY_FILE.unlink()  # nor where there is none
+    assert "was never confirmed" in refusal(ps.FileStore().set, "NEW", "1")
+
+
+def test_what_is_known_by_its_pin_alone_is_not_recorded(files, monkeypatch, tmp_path):
+    committed(tmp_path)
+    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", pin_of(files))
+    forget_stores(monkeypatch)
+    assert ps.FileStore().get("DB") == "db-value"
+    assert not record_file().exists()
 
 
 def test_an_empty_store_can_be_confirmed(team, files, monkeypatch):
@@ -8792,6 +8803,7 @@ def test_a_store_below_one_that_is_known_names_both_and_what_to_do(files, store_
     said = f"Unsafe: {below} was never confirmed, and hides the store {store_folder}; "
     said += f"if somebody put it there, remove it; if it was meant: status --trust {pin_of(files)}"
     assert refusal(ps.FileStore().get, "DB") == said
+    assert ps.FileStore(below).get("DB") == "db-value"  # this one was chosen
 
 
 def test_of_two_that_a_members_key_opens_the_one_with_the_fingerprint_is_confirmed(team, files, monkeypatch):
@@ -10943,7 +10955,9 @@ def test_what_is_done_on_two_branches_merges(what, files, team, say, tmp_path):
     )
 
 
-def test_a_merge_conflict_leaves_a_file_that_opens_and_status_says_how_to_resolve_it(files, say, tmp_path):
+def test_a_merge_conflict_leaves_a_file_that_opens_and_status_says_how_to_resolve_it(
+    files, say, tmp_path, monkeypatch
+):
     committed(tmp_path)
     one, other = (lambda: ps.FileStore().set("DB", "ours"), lambda: ps.FileStore().set("DB", "theirs"))
     assert on_two_branches(tmp_path, one, other) == 1
@@ -10955,8 +10969,11 @@ def test_a_merge_conflict_leaves_a_file_that_opens_and_status_says_how_to_resolv
     warning = f"warning: {DB.absolute()} has a merge conflict, and holds one side's value; see: status\n"
     assert say("get", "DB", "--backend", "file") == (0, f"ours{warning}")
     os.truncate(DB, 100)
+    Path("link").symlink_to(".")
+    monkeypatch.setenv("PAISSIVE_SECRETS_DIR", f"link/{STORE}")
     said = say("status", "--backend", "file")[1]
     assert (said.count("problem "), said.endswith(problem)) == (1, True)
+    monkeypatch.delenv("PAISSIVE_SECRETS_DIR")
     git(tmp_path, "checkout", "--theirs", "--", DB)
     git(tmp_path, "add", DB)
     assert (say("status", "--backend", "file")[0], files.get("DB")) == (0, "theirs")
@@ -11664,6 +11681,20 @@ def test_a_member_goes_on_reading_and_writing_after_a_rekey_by_somebody_else(fil
         files.rekey()
     writer.set("NEW", "1")
     assert (reader.get("app/db"), reader.get("NEW")) == ("app-value", "1")
+
+
+def test_members_are_read_again_if_somebody_elses_rekey_comes_in_between(files, team, monkeypatch):
+    def read_late(folder, keys, read=ps.SealedFolder.read_members):
+        if others:
+            with monkeypatch.context() as patched:
+                forget_stores(patched)
+                others.pop().rekey()
+        return read(folder, keys)
+
+    others = [ps.FileStore()]
+    forget_stores(monkeypatch)
+    monkeypatch.setattr(ps.SealedFolder, "read_members", read_late)
+    assert [member.name for member in files.members()] == ["ada", "bob"]
 
 
 def test_members_are_listed_and_added_once_by_anybody_who_opens_the_store(files, team, say, monkeypatch):
@@ -17028,6 +17059,18 @@ def test_the_functions_of_the_module_share_the_stores_of_this_process():
     assert ps.get_secret("A_TOKEN", backend="memory") is None
 
 
+def test_the_secrets_that_a_text_refers_to_are_read_in_one_go():
+    class Counting(ps.MemoryStore):
+        def get_all(self, names):
+            asked.append(names)
+            return super().get_all(names)
+
+    asked, store = [], Counting()
+    store.set_all({"A": "1", "B": "2"})
+    assert ps.resolve_text("${secret:B} ${secret:A} ${secret:B}", store) == "2 1 2"
+    assert asked == [["A", "B"]]
+
+
 def test_each_backend_is_a_string_that_opens_its_store(here):
     stores = {
         "env": ps.EnvironmentStore,
@@ -19711,6 +19754,7 @@ def test_mask_what_belongs_to_a_value():
         ("\ud800 correct-horse", ["correct-horse"], "\udced\udca0\udc80 ***"),
         (document, [json.dumps(json.loads(document), sort_keys=True)], hidden),
         ("s3cret-leaf", [json.dumps(nested)], "***"),
+        ("db.test:80 PRODUCTION", ["s3cret-line\ndb.test:80\nPRODUCTION"], "db.test:80 PRODUCTION"),
         ("s3cret-leaf", ["\n" + json.dumps(nested)], "***"),
         ("<first-a", ["first-and"], "<first-a"),
     ):
@@ -19724,6 +19768,7 @@ def test_mask_shows_at_once_what_cannot_be_a_value_and_three_bytes_of_what_can()
     masker, shown = ps.Masker(ps.Encodings(["Tr0ub4dor&3"])), b""
     assert masker.feed(b"Password: ") == b"Password: "
     assert (masker.feed(b"T"), masker.has_prompt, masker.pause()) == (b"", True, b"T")  # a typed character
+    assert (masker.has_prompt, masker.pause()) == (False, b"")  # it isn't shown twice
     assert masker.feed(b"ell me") == b"ell me"
     assert masker.feed(b" Tr0ub4dor&3") == b" ***"  # and no longer value begins like this
     for byte in b"Tr0ub4dor&3 and out":
@@ -22164,7 +22209,9 @@ def test_a_value_composed_of_moved_secrets_is_found_in_their_store(shop, monkeyp
     monkeypatch.setenv("PAISSIVE_BACKEND", "file")
     for name in ("DB_URL", "DSN", "DB_PASSWORD"):
         assert ps.require_secret(name) == ps.get_secret(name) == ALL_OF_SHOP[name]
-    assert ps.get_secret("LITERAL", "none") == ps.get_secret("DB_USER", "none") == "none"
+    monkeypatch.setenv("OF_THE_SHELL", "v")
+    for name in ("LITERAL", "DB_USER", "OF_THE_SHELL"):
+        assert ps.get_secret(name, "none") == "none"
     shop.delete("DB_PASSWORD")
     problem = failure(ps.get_secret, "DB_URL", "default").message
     assert problem.startswith("DB_URL: no secret named 'DB_PASSWORD' in ")
@@ -22173,6 +22220,8 @@ def test_a_value_composed_of_moved_secrets_is_found_in_their_store(shop, monkeyp
 def test_a_config_without_secrets_fails_for_a_value_that_takes_in_a_moved_one(shop, monkeypatch):
     said = "'DB_PASSWORD' is in the file store, as .env says"
     assert failure(ps.SecretConfig().get, "dsn").message == said
+    monkeypatch.setenv("LINK", "secret:ELSEWHERE")
+    assert ps.SecretConfig().get("link") == "secret:ELSEWHERE"
     monkeypatch.setenv("DB_PASSWORD", "mine")
     assert ps.SecretConfig().get("dsn", use_secret=True) == "postgres://app:mine@db/app?ssl=1"
 
