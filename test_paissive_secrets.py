@@ -26966,7 +26966,7 @@ def test_a_key_that_is_called_no_more_than_that_is_a_secret_only_if_it_is_long()
 def test_lines_that_people_write_are_judged_rightly():
     wrong = []
     for row in rows_of(EXAM.replace("{basic}", base64_of("svc:" + TOKEN))):
-        mark, path, line = row.split(" ", 2)
+        mark, path, line = row.replace("¶", "\n").split(" ", 2)
         wrong += [row] * (bool(reported(line + "\n", path)) != (mark == "+"))
     assert wrong == []
 
@@ -28317,6 +28317,13 @@ TEXTS_AND_IDS = r"""
 # An exam: lines as people write them, + secret or - none, behind the name of their file. A dot inside a word
 # keeps audits from it; {A32} and the like are filled in.
 EXAM = r"""
++ a.yml passph·rase: "tulip harbor lantern seven"
+- a.yml passph·rase: "choose words that you remember"
++ a.json "pass·word":¶  "tulip"
+- a.txt Pass·word:¶  tulip
++ a.env PASS·WORD_SALT={A16}
+- a.env PASS·WORD_SALT={A15}
++ a.env TWILIO_SID=ghp_{A36}
 + a.ts await page.pass·wordField.fill("shop-login7");
 - a.ts await page.searchField.fill("shop-login7");
 + a.mobileconfig <key>Pass·word</key><string>shop_p12_pass·word_7</string>
@@ -28763,7 +28770,7 @@ LOGS_IN = [
 ]
 
 
-@pytest.mark.parametrize("value", ["s3cret77", "MyPassw0rd!"])
+@pytest.mark.parametrize("value", ["s3cret77", "MyPassw0rd!", "482136"])
 def test_a_word_for_a_password_that_a_test_sets_is_reported_if_something_logs_in_with_it(value):
     texts = [text.replace("·", "").replace("VALUE", value) for text in ONLY_SET + LOGS_IN]
     assert [bool(reported(text, "a.py")) for text in texts] == [False] * 5 + [True] * 4
