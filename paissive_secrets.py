@@ -17305,8 +17305,11 @@ def custom_rule(name: str, pattern: str) -> Rule:
     sample of it found with the rule's confidence.
     """
     prefix, _, shape = map(str.strip, pattern.strip().partition(" "))
-    if not re.fullmatch(r"[\w-]+", name) or name in ("known-value", *(rule.id for rule in all_rules())):
-        raise BadValue(f"{show(name)} can't be a rule's name, or is one already")
+    if not re.fullmatch(r"[\w-]+", name):
+        raise BadValue(f"{show(name)} can't be a rule's name")
+    if name in ("known-value", *(rule.id for rule in all_rules())):
+        hint = "give yours another one, begun with the company's, and accept its findings again"
+        raise BadValue(f"this tool has a rule named {show(name)} already", hint=hint)
     if not re.fullmatch(r"[\w.:/+%=~-]*(?:\([\w.|-]+\))?[\w.:/+%=~-]*", prefix) or len(prefix) < 3:
         raise BadValue(f"rule {show(name)} has no literal prefix")
     part = r"\{[ABCHKLQTUWXadh][1-9]\d{0,2}(?:,[1-9]\d{0,2})?\}|[\w.:/+%=~-]"

@@ -7974,6 +7974,7 @@ def test_cryptography_beside_the_program_comes_after_all_other_folders(monkeypat
 
 
 def test_age_imports_cryptography_once(identity, monkeypatch):
+    ps.seal(b"v", identity.recipient())
     monkeypatch.setitem(sys.modules, "cryptography", None)
     assert ps.unseal(ps.seal(b"v", identity.recipient()), identity) == b"v"
 
@@ -30177,11 +30178,13 @@ def test_a_rule_of_a_project_has_a_prefix_and_a_bounded_shape():
 
 
 def test_the_name_of_a_rule_of_a_project_is_new_and_its_prefix_can_be_looked_up():
+    taken = "this tool has a rule named '{}' already; "
+    taken += "give yours another one, begun with the company's, and accept its findings again"
     for name, pattern, problem in (
-        ("known-value", "acme_ {A9}", "'known-value' can't be a rule's name, or is one already"),
-        ("github-token", "acme_ {A9}", "'github-token' can't be a rule's name, or is one already"),
-        ("uuid-key", "acme_ {A9}", "'uuid-key' can't be a rule's name, or is one already"),
-        ("a.b", "acme_ {A9}", "'a.b' can't be a rule's name, or is one already"),
+        ("known-value", "acme_ {A9}", taken.format("known-value")),
+        ("github-token", "acme_ {A9}", taken.format("github-token")),
+        ("uuid-key", "acme_ {A9}", taken.format("uuid-key")),
+        ("a.b", "acme_ {A9}", "'a.b' can't be a rule's name"),
         ("x", "ab {A9}", "rule 'x' has no literal prefix"),
         ("x", "acme_ ab-c", "rule 'x' has no shape, or two ranges"),
         ("x", "acme_ {A9} x", "rule 'x' has no shape, or two ranges"),
@@ -34198,6 +34201,7 @@ def test_a_stranger_is_not_trusted_to_silence_findings(project, say):
 
 
 UNCLEAR = "can't be understood"
+TAKEN_HINT = "give yours another one, begun with the company's, and accept its findings again"
 RULE_HINT = "write a name, what it begins with and its shape: acme-key = acme_(live|test)_ {A32}"
 ID_HINT = "write the id of a rule; see: audit --list-rules"
 ALLOW_HINT = "write a pattern and the ids of rules; see: audit --list-rules"
@@ -34213,9 +34217,10 @@ MISTAKES = [  # the line, what is wrong with it, and what to do
     ("[disable]\n\nany", 3, UNCLEAR, ID_HINT),
     ("[rules]\nx = acme_ {A32,5}", 2, UNCLEAR, RULE_HINT),
     ("[rules]\nx = acme_ {Y32}", 2, "rule 'x' has no shape, or two ranges", RULE_HINT),
-    ("[rules]\njwt = acme_ {A32}", 2, "'jwt' can't be a rule's name, or is one already", RULE_HINT),
-    ("[rules]\n= acme_ {A32}", 2, "'' can't be a rule's name, or is one already", RULE_HINT),
-    ("[rules]\nmy key = acme_ {A32}", 2, "'my key' can't be a rule's name, or is one already", RULE_HINT),
+    ("[rules]\njwt = acme_ {A32}", 2, "this tool has a rule named 'jwt' already", TAKEN_HINT),
+    ("[rules]\nknown-value = acme_ {A32}", 2, "this tool has a rule named 'known-value' already", TAKEN_HINT),
+    ("[rules]\n= acme_ {A32}", 2, "'' can't be a rule's name", RULE_HINT),
+    ("[rules]\nmy key = acme_ {A32}", 2, "'my key' can't be a rule's name", RULE_HINT),
     ("[allow]\ndocs", 2, UNCLEAR, ALLOW_HINT),
     ("[allow]\ndocs github-token any", 2, UNCLEAR, ALLOW_HINT),
 ]
