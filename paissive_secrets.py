@@ -2597,6 +2597,13 @@ class Store:
         """
         raise BadValue("this store doesn't keep when a secret was set", hint="encrypted files and KV 2 do")
 
+    def all_last_set(self, names: Iterable[str]) -> dict[str, str]:
+        """Return {name: when it was set}, as `last_set` does.
+
+        Encrypted files that don't open are left out, with a warning.
+        """
+        return {name: self.last_set(name) for name in names}
+
     def notes_on_set(self, *names: str) -> Iterable[str]:
         """Return notes for a user who has just set these, each a line."""
         return ()
@@ -6376,12 +6383,24 @@ class FileStore(Store):
 
     def get_everything(self) -> dict[str, str]:
         """Return all values by name; a warning names each that doesn't open."""
+        return self._read_each(self.get, self.names())
+
+    def all_last_set(self, names: Iterable[str]) -> dict[str, str]:
+        """Return {name: when it was set}.
+
+        A warning names each that doesn't open.
+        """
+        return self._read_each(self.last_set, names)
+
+    def _read_each(self, read: Callable[[str], str], names: Iterable[str]) -> dict[str, str]:
+        """Return {name: what `read` returns for it}; a warning names each secret that doesn't open."""
         found = {}
-        if next(self.names(), ""):
+        names = list(names)
+        if names:
             self._opener.keys()  # if the store doesn't open, raise that, rather than warn of each secret
-        for name in self.names():
+        for name in names:
             try:
-                found[name] = self.get(name)
+                found[name] = read(name)
             except NotFound:  # it was deleted meanwhile
                 continue
             except SecretsError as error:
@@ -20755,11 +20774,14 @@ def cmd_list(args: Namespace) -> int:
     settings = [name for name in store.plain_settings() if name.startswith(args.prefix)]
     found = set(store.field_names(args.prefix) if args.fields else store.names_under(args.prefix))
     names = [name for name in found if not is_stage(name, found)]
+    is_whole = True
     if args.all:
         names += settings
     if args.old is not None:
         before = format_time(time.time() - parse_interval(args.old, "--old"))
-        names = [name for name in names if store.last_set(name) < before]
+        dates = store.all_last_set(names)
+        is_whole = len(dates) == len(names)
+        names = [name for name, date in dates.items() if date < before]
     moved = {name: backend for name, backend in store.moved().items() if name.startswith(args.prefix)}
     if not found:  # which may not mean that the store is empty
         if not moved:
@@ -20770,14 +20792,14 @@ def cmd_list(args: Namespace) -> int:
             _say(f"note: {error}")
     if args.json:
         _print_value(sorted(names))
-        return 0
+        return 0 if is_whole else 2
     for name in sorted(names):
         print(name)
     if settings and not args.all:
         _say(f"{plural(len(settings), 'setting')} left out; --all lists settings, too")
     for note in _notes_on_moved(moved, "list"):
         _say(f"note: {note}")
-    return 0
+    return 0 if is_whole else 2
 
 
 def _notes_on_moved(moved: Mapping[str, str], command: str) -> Iterator[str]:

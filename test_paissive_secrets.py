@@ -9585,6 +9585,11 @@ def test_secrets_that_were_not_set_for_long_are_listed(files, say):
         "--old isn't a valid interval; write 30d, 12h, 90m or 2w\n"
     )
     assert re.fullmatch(r"[\d-]{10}T[\d:]{8}", files.last_set("DB"))  # as in Vault
+    DB.with_stem("BAD").write_bytes(b"damaged")
+    status, said = say("list", "--old", "90d", "--backend", "file")
+    assert (status, said.startswith("ALIEN\nOLD\nwarning: left out: /")) == (2, True)
+    assert said.count("\n") == 3 and "BAD.age: not what was sealed" in said
+    DB.with_stem("BAD").unlink()
     said = "this store doesn't keep when a secret was set; encrypted files and KV 2 do\n"
     Path(".env").write_text("A_TOKEN=v\n")
     assert say("list", "--old", "90d") == (2, said)
