@@ -17389,6 +17389,13 @@ _ASSIGNED_NAME = lazily(
     |[(\[]\ ?["']([A-Za-z_][\w.-]*)["'](?:\]\ ?=|,)\ ?(?:default=)?["'`]\Z  # env("NAME", "value")
     """
 )
+# What the value is a default for. It isn't a part of fingerprints, which baselines keep.
+_DEFAULTED_NAME = lazily(
+    rb"""(?x)
+    (?:[(\[]\ ?["']([A-Za-z_]\w*)["'][)\]]|\benv\.([A-Za-z_]\w*))  # get("NAME") or "value"
+        \ (?:or|\|\||\?\?|\?:)\ ["'`]\Z
+    """
+)
 _WIDE_ENCODINGS = {  # by byte order mark, the longer ones first
     b"\xff\xfe\0\0": "utf-32",
     b"\0\0\xfe\xff": "utf-32",
@@ -17419,7 +17426,7 @@ class Match(NamedTuple):
     identity: int  # hash of the value, keyed by Python: of no use outside of this process
     mark: str  # 16 bits of the name and of the line without values, and 8 of the value, in hex
     silenced: str  # the comment on the line that allows it, or ""
-    name: str = ""  # that it is assigned to, if that is a secret's
+    name: str = ""  # that it is assigned to, or a default for, if that is a secret's
     why: tuple[str, ...] = ()  # lines that explain the confidence, on request
 
 
@@ -17613,7 +17620,7 @@ def _matches(
             identity=hash(value),
             mark=_mark(name, _line_around(bare, at, span.end), value),
             silenced=_allow_comment(text, at, span.end, is_json),
-            name=name,
+            name=name or _name_before(text, at, _DEFAULTED_NAME),
             why=tuple(_reasons(span)) if explain else (),
         )
 
@@ -17691,10 +17698,10 @@ def _mask_sample(rule: Rule, value: bytes) -> str:
     return "".join(c if c.isprintable() else "?" for c in shown) + "…"
 
 
-def _name_before(text: bytes, at: int) -> str:
+def _name_before(text: bytes, at: int, expression: re.Pattern[bytes] = _ASSIGNED_NAME) -> str:
     """Return the name that a value here is assigned to, if that is a secret's, else ""."""
     line = text[text.rfind(b"\n", 0, at) + 1 : at]
-    match = _ASSIGNED_NAME.search(line, len(line) - 200)
+    match = expression.search(line, len(line) - 200)
     name = match[match.lastindex or 0].decode() if match else ""
     # Not any word: that could be a part of a value of several lines.
     return name if is_secret(name) else ""
@@ -17734,7 +17741,11 @@ def _in_comment(words: re.Pattern[bytes], lines: bytes) -> str:
 
 
 def _reasons(span: Span) -> Iterator[str]:
-    """Yield lines that explain the verdict on a span, without the value or its name; none if it is plain."""
+    """Yield lines that explain the verdict on a span, without the value or its name."""
+    if span.rule.id == "known-value":
+        yield "  the store has this value"
+    elif not span.reason and not is_scored(span):
+        yield f"  its form alone decides: {span.rule.what}"
     if span.reason:
         outcome = f"{span.confidence} at most" if span.confidence else "no finding"
         yield f"  {outcome}: {span.reason}"

@@ -30117,11 +30117,12 @@ def test_a_web_token_has_a_header_with_an_algorithm_and_a_signature_or_a_whole_p
 
 def test_a_web_token_that_has_expired_says_so():
     header = base64_of('{"alg":"HS256"}').rstrip("=")
+    plain = ("  its form alone decides: JWT",)
     for claims, why in (
         ({"exp": 1_700_000_000}, ("  medium at most: it has expired",)),
-        ({"exp": 9_999_999_999}, ()),
-        ({}, ()),
-        ({"exp": "x"}, ()),
+        ({"exp": 9_999_999_999}, plain),
+        ({}, plain),
+        ({"exp": "x"}, plain),
     ):
         payload = base64_of(json.dumps({"sub": "a", **claims})).rstrip("=")
         (match,) = scanned(f"x {header}.{payload}.{ps.make_samples('{W43}')}", explain=True)
@@ -33887,7 +33888,8 @@ def test_explain_knows_the_baseline(folder, say):
     say("audit", "--update-baseline")
     assert say("audit", "--explain", "a.py:1") == (
         0,
-        "column 6: rule github-token, high confidence, silenced by the baseline\n",
+        "column 6: rule github-token, high confidence, silenced by the baseline\n"
+        "  its form alone decides: GitHub token\n",
     )
 
 
@@ -33903,7 +33905,7 @@ def test_explain_says_that_a_file_is_binary_and_finds_each_line_of_a_key_and_wha
     os.environ["A_TOKEN"] = "rE4l one+with"
     (folder / "a.txt").write_text("rE4l one+with")
     said = say("audit", "--known", "--explain", "a.txt:1")[1]
-    assert said.startswith("column 1: rule known-value, high confidence")
+    assert said.startswith("column 1: rule known-value, high confidence\n  the store has this value\n")
 
 
 def test_explain_takes_what_follows_the_last_colon_for_the_line(folder, say):
@@ -33917,7 +33919,7 @@ def test_explain_names_what_would_silence_a_finding_without_the_baseline(folder,
     leak(folder / "a.py")
     say("audit", "--update-baseline")
     (folder / ".paissive-audit").write_text("[allow]\na.py github-token\n")
-    assert say("audit", "--explain", "a.py:1")[1].endswith("silenced by .paissive-audit\n")
+    assert "silenced by .paissive-audit\n" in say("audit", "--explain", "a.py:1")[1]
     assert say("audit")[1].endswith("; silenced: 1 by .paissive-audit\n")
 
 
@@ -33926,7 +33928,7 @@ def test_explain_finds_the_settings_of_a_file_that_is_elsewhere(folder, say):
     (folder / "there" / ".paissive-audit").write_text("[allow]\na.py github-token\n")
     (folder / "here").mkdir()
     os.chdir("here")
-    assert say("audit", "--explain", "../there/a.py:1")[1].endswith("silenced by .paissive-audit\n")
+    assert "silenced by .paissive-audit\n" in say("audit", "--explain", "../there/a.py:1")[1]
 
 
 def test_a_baseline_is_found_where_paths_begin(folder, say):
@@ -35091,6 +35093,18 @@ def test_the_replacement_has_the_variable_as_it_stands_in_the_file(folder, path,
 def test_no_variable_is_advised_for_a_value_that_the_line_assigns_to_none(folder):
     (folder / "a.py").write_text(f"# {token()}\nconnect('{token(2)}')\n")
     assert {finding.fix for finding in ps.audit()} == {"store it under a name of your own"}
+
+
+def test_the_advice_is_to_set_the_variable_for_which_a_value_is_a_default(folder):
+    for name, line in {
+        "a.py": 'DB = os.environ.get("DB_PASSWORD") or "{}"',
+        "b.js": 'const x = process.env.DB_PASSWORD ?? "{}";',
+    }.items():
+        (folder / name).write_text(line.format("Tulip7x9" + "-river"))
+    assert [finding.fix for finding in ps.audit()] == [
+        'set DB_PASSWORD, and write os.environ["DB_PASSWORD"]',
+        "set DB_PASSWORD, and write process.env.DB_PASSWORD",
+    ]
 
 
 def test_a_replacement_never_has_a_part_of_a_value_for_a_name(folder):
