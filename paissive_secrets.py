@@ -9999,7 +9999,7 @@ class Resolver:
             target, name = self.snapshot.target(reference, store)
             text, is_followed = self.snapshot.text_of(target, name)
         except SecretsError as error:
-            failure = _reference_error(error, reference, trail)
+            failure = _reference_error(error, reference, store, trail)
         if failure:  # raised here, since the other one may have the text of a value
             return self._without_value(failure)
         # The author of a reference may not know the key, and must not get it under another name. Keys are
@@ -10038,8 +10038,8 @@ class Resolver:
         return self._resolved[step]
 
 
-def _reference_error(error: SecretsError, reference: str, trail: _Trail) -> SecretsError:
-    """Return the error for a reference that leads nowhere: the store's, with where the reference is.
+def _reference_error(error: SecretsError, reference: str, store: Store, trail: _Trail) -> SecretsError:
+    """Return the error for a reference in a text of `store` that leads nowhere, with where it is.
 
     For a text that may be a secret, errors about names become a NotFound that doesn't show them.
     """
@@ -10052,10 +10052,16 @@ def _reference_error(error: SecretsError, reference: str, trail: _Trail) -> Secr
         )
     if type(error) is not NotFound:
         return error.seen_in(where)
-    name = _parse_reference(reference)[1]
-    return NotFound(
-        f"no secret named {show(name)}, which {where} refers to", hint=f"set it with: set {shell_word(name)}"
-    )
+    backend, name = _parse_reference(reference)
+    hint = f"set it with: set {shell_word(name)}"
+    kinds: dict[str, type[Store]] = {
+        "file": FileStore,
+        "vault": VaultStore,
+    }  # where `set` must be told the backend
+    backend = backend or next((each for each, kind in kinds.items() if isinstance(store, kind)), "")
+    if backend in kinds and backend != os.environ.get("PAISSIVE_BACKEND"):
+        hint += f" --backend {backend}"
+    return NotFound(f"no secret named {show(name)}, which {where} refers to", hint=hint)
 
 
 default_manager = SecretsManager()
@@ -21021,11 +21027,14 @@ def _report_import(args: Namespace, found: Import, store: Store, has_moved: bool
     if not found.is_rewritten and os.path.isfile(path) and found.secrets:
         _say(f"note: {path} still holds the secrets in plaintext; delete it")
     reasons = {**found.left, **dict.fromkeys(found.references, "a reference")}
+    settings = [name for name, value in found.settings.items() if value]
+    if not found.is_rewritten:
+        reasons.update(dict.fromkeys(found.settings.keys() - settings, "empty"))
     for reason in sorted(set(reasons.values())):
         names = sorted(name for name in reasons if reasons[name] == reason)
         _say(f"left: {', '.join(map(show, names))} ({reason})")
-    if found.settings and not has_moved:
-        _say(f"note: {plural(len(found.settings), 'setting')} left out; --all imports settings, too")
+    if settings and not has_moved:
+        _say(f"note: {plural(len(settings), 'setting')} left out; --all imports settings, too")
     if not (found.secrets or has_moved):
         _say(f"note: {_name_of_input(path)} holds no secrets to move")
     if found.is_rewritten:

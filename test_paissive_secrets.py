@@ -18428,6 +18428,13 @@ def test_import_of_a_file_that_was_imported_before_changes_nothing(env_file, say
     assert env_file.read_text() == ENV_FILE_AFTER_IMPORT
 
 
+def test_import_of_json_says_which_names_are_empty(say):
+    text = '{"A_TOKEN": "", "PORT": "80"}'
+    assert say("import", "-", "--all", stdin=text)[1].endswith("\nleft: 'A_TOKEN' (empty)\n")
+    left_out = "left: 'A_TOKEN' (empty)\nnote: 1 setting left out; --all imports settings, too\n"
+    assert left_out in say("import", "-", stdin=text)[1]
+
+
 def test_a_name_that_moves_again_has_one_comment(env_file, say):
     Path(".env").write_text("# B_TOKEN: in the file store\nB_TOKEN=new-value-7\n")
     assert say("import", ".env", "--backend", "file")[0] == 0
@@ -36898,6 +36905,9 @@ def test_inject_writes_nothing_if_a_secret_is_missing(say):
     assert say("inject", "in") == (1, missing)
     assert say("inject", "in", "--output", "out") == (1, missing)
     assert say("inject", stdin=TEMPLATE) == (1, missing.replace("which in", "which stdin"))
+    for template, options in (("${secret:B_TOKEN}", ["--backend", "file"]), ("${secret://file/B_TOKEN}", [])):
+        said = "no secret named 'B_TOKEN', which stdin refers to; set it with: set B_TOKEN --backend file\n"
+        assert say("inject", *options, stdin=template) == (1, said)
     assert not Path("out").exists()
 
 
