@@ -24643,6 +24643,12 @@ def test_a_change_far_behind_a_name_can_give_it_a_value():
     assert [len([*ps.keyword_hits(text, language)]) for text in versions] == [0, 1]
 
 
+def test_a_value_is_found_where_a_longer_version_of_its_file_has_it():
+    rest = b"# some comment\n" * 100 + b"pass" + b"word: " + LOGIN.encode() + b"\n"
+    for text in (b"a: 1\n" + rest, b"a: 12345\n" + rest):
+        assert [text[span.start : span.end] for span in ps.find_spans(text, "a.yml")] == [LOGIN.encode()]
+
+
 # A form in which a language, a format or a command sets a password, in each row: a path, and the text.
 FORMS_OF_LANGUAGES = r"""
 a.py pas·sword = "§"
@@ -27251,6 +27257,7 @@ def test_a_hash_among_hashes_of_other_things_is_no_secret():
         assert {span.confidence for span in spans} <= {"", "low"}
         assert "it is one of many hashes, most of them of something else" in {span.reason for span in spans}
         assert reported(text.replace("title_", "api_token_"), "texts.lock")
+        assert reported(text.replace("title_0", "api_token"), "texts.lock")  # most are of secrets
         assert reported(re.sub(r"(title_.*)..\n", r"\1\n", text), "texts.lock")  # of another length
         assert reported("".join(lines[3:]).replace("·", ""), "texts.lock")  # there are too few
 
@@ -28337,6 +28344,8 @@ EXAM = r"""
 + a.env PASS·WORD_SALT={A16}
 - a.env PASS·WORD_SALT={A15}
 + a.env TWILIO_SID=ghp_{A36}
+- a.rb gateway_k·ey { "{A24}" }
++ a.rb api_k·ey { "{A24}" }
 + a.ts await page.pass·wordField.fill("shop-login7");
 - a.ts await page.searchField.fill("shop-login7");
 + a.mobileconfig <key>Pass·word</key><string>shop_p12_pass·word_7</string>
