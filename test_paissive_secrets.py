@@ -27267,6 +27267,9 @@ def test_a_token_that_a_url_names_a_resource_by_is_its_id():
     line = 'find(tok·en: "VALUE")\n'.replace("·", "").replace("VALUE", value)
     for url, reports in (("/api/checkouts/", []), ("/api/checkout/", ["token"]), ("/s/", ["token"])):
         assert reported(f'{line}get("https://x.local{url}{value}.json")\n', "a.rb") == reports, url
+    for name, path in (("pass·word", "a.rb"), ("tok·en", "a.yml")):
+        text = line.replace("token", name.replace("·", ""))
+        assert reported(f'{text}get("https://x.local/api/checkouts/{value}.json")\n', path), path
 
 
 def test_the_name_of_a_test_file_says_nothing_about_settings_or_the_form_of_a_provider():
@@ -28346,6 +28349,9 @@ EXAM = r"""
 + a.env TWILIO_SID=ghp_{A36}
 - a.rb gateway_k·ey { "{A24}" }
 + a.rb api_k·ey { "{A24}" }
++ a.md pass·word: pass·word{A16}
++ a.json [{"field":"pass·word","value":"tulip7Harbor9"}]
++ a.py db_pass·word_old = "tulip7x"
 + a.ts await page.pass·wordField.fill("shop-login7");
 - a.ts await page.searchField.fill("shop-login7");
 + a.mobileconfig <key>Pass·word</key><string>shop_p12_pass·word_7</string>
@@ -28770,7 +28776,7 @@ a.py | pass·word_verify0 = "V4x7q" | ends telltale
 a.py | pass·word_verify_it = "V4x7q" | ends -
 a.py | pass·word_confirm = "V4x7q" | ends telltale
 a.py | pass·word12 = "V4x7q" | ends telltale
-a.py | pass·word7 = "V4x7q" | ends telltale
+a.py | pass·word7 = "V4x7q" | ends telltale, last pass·word
 a.py | pass·word_confirmed = "V4x7q" | ends -
 """
 
