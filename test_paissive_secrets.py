@@ -28351,6 +28351,12 @@ EXAM = r"""
 + a.rb api_k·ey { "{A24}" }
 + a.md pass·word: pass·word{A16}
 + a.json [{"field":"pass·word","value":"tulip7Harbor9"}]
+- a.json {"Enter your pass·word": "tulip"}
++ a.json {"user_pass·word": "tulip"}
+- a.env JWT_K·EY=0123456789
++ a.env JWT_K·EY=0123456789abcdef
++ a.yml access_toke·n: eyJ{A24}
+- a.py cre·d = "tomcat9"
 + a.py db_pass·word_old = "tulip7x"
 + a.ts await page.pass·wordField.fill("shop-login7");
 - a.ts await page.searchField.fill("shop-login7");
