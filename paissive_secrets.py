@@ -16439,7 +16439,7 @@ def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
         reason = "it isn't signed, or is to be refused"
     elif c.value.startswith("AIza") and _is_of_client(text, c.start, c.end):
         reason = _PUBLIC
-    elif _is_in_module_docs(text, c):
+    elif path.endswith(".py") and _is_in_module_docs(text, c):
         reason = "it is in the documentation of a module"
     elif _is_only_set(text, c):
         reason = "a test sets it, and nothing beside it logs in"
