@@ -16475,25 +16475,20 @@ def _is_only_set(text: bytes, c: Candidate) -> bool:
     if _LOGS_IN.search(c.before.encode("latin-1").lower()):
         return False
     if c.separator in ("=", ":=") and "." not in c.name and _ENDS_STATEMENT.match(c.after):
-        return not _logs_in(text)
+        return not _logins_in(text)
+    begin, end = max(0, c.start - _REACH_OF_LOGIN), c.end + _REACH_OF_LOGIN
+    if text.count(c.value.encode("latin-1"), begin, end) < 2:
+        return True  # most values
     from bisect import bisect_left
 
-    begin, end = max(0, c.start - _REACH_OF_LOGIN), c.end + _REACH_OF_LOGIN
     logins = _logins_in(text)
-    is_beside = bisect_left(logins, begin) < bisect_left(logins, end)
-    return not is_beside or text.count(c.value.encode("latin-1"), begin, end) < 2
+    return bisect_left(logins, begin) == bisect_left(logins, end)
 
 
 @lru_cache(1)  # one search for all values of a text
 def _is_test(text: bytes) -> bool:
     """Return whether a text defines tests, as most frameworks do."""
     return bool(_DEFINES_TEST.search(text))
-
-
-@lru_cache(1)  # one search, which ends at the first login
-def _logs_in(text: bytes) -> bool:
-    """Return whether a text logs in or connects."""
-    return bool(_LOGS_IN.search(text.lower()))
 
 
 @lru_cache(1)  # one search, since many values may have many logins beside them
