@@ -29512,14 +29512,12 @@ def test_a_key_of_google_for_the_clients_of_an_app_is_low(text):
 def test_words_in_the_documentation_of_an_ansible_module_are_low():
     def confidence(name, value):
         text = f"{name} = r'''\n- user:\n    set_pass" + f"word: {value}\n'''\n"
-        return [match.confidence for match in scanned(text)]
+        return [match.confidence for match in scanned(text, "user.py")]
 
     for name in ("DOCUMENTATION", "EXAMPLES", "RETURN"):
         assert confidence(name, "netapp123") == ["low"]
         assert confidence(name, ps.make_samples("{A24}")) == confidence("TEXT", ps.make_samples("{A24}"))
-    assert [confidence("TEXT", value) for value in ("netapp123", ps.make_samples("{A24}"))] == [
-        ["medium"]
-    ] * 2
+    assert [confidence("TEXT", value) for value in ("netapp123", ps.make_samples("{A24}"))] == [["high"]] * 2
 
 
 def test_what_stands_around_a_value_tells_what_it_is():
