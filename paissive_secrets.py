@@ -6600,6 +6600,7 @@ class FileStore(Store):
         """Return the store's identity, AGE-SECRET-KEY-…
 
         While a rekey is unfinished, the old one follows on a second line.
+        Raise Unavailable if there is no store.
         """
         return "\n".join(key.reveal() for key in self._opener.keys().all())
 
@@ -14152,7 +14153,7 @@ class Candidate(NamedTuple):
     separator: str  # between name and value; "_" for a space, "=" also for what is read like it
     quote: str  # "" around a bare value
     value: str
-    language: str  # the kind of a _Language
+    language: str  # the kind of a _Language, but "config" for JSON_SETTINGS
     before: str = ""  # the line up to the name
     after: str = ""  # the line from the value's end
     file: _FileKind = _FileKind()  # set when it is judged
@@ -14742,7 +14743,7 @@ def _keys_around(window: bytes, language: _Language, at: int, sign: bytes) -> li
 
 
 def _keys_of_tag(window: bytes, tag: int) -> list[_AttributeKey]:
-    """Return the keys of the attributes of a tag, of the element in it, and b"content" for its text."""
+    """Return the keys of the attributes of a tag, and that of the element in it, or b"content" for a text."""
     begin = tag + len(window[tag : tag + _REACH_OF_OBJECT].split(None, 1)[0])
     keys = _attributes(_ATTRIBUTE, window, begin)
     whole = _OPEN_TAG.match(window, tag)
@@ -14951,7 +14952,7 @@ _LINE_OF_ITS_OWN = lazily(
     r"[\s{<,\"'#%-]*"
     r"(?:export |set |ENV |Environment=|(?:\w+ )?(?:name|key|type)[\"']?\s?[:=]\s?[\"']?|key>)?\Z"
 )
-_SETTINGS = ("config", "json", "none", "shell", "markup")  # languages of files that set values
+_ASSIGNING = ("config", "json", "none", "shell", "markup")  # languages whose lines set values to names
 _LONG_PART = lazily(r"[A-Za-z0-9_-]{16,}")
 _MIXTURE = lazily(r"(?=\D{0,99}\d)[^A-Za-z]{0,99}[A-Za-z]")
 _HEX_RUN = lazily(r"(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{16}|(?=\d*[A-F])(?=[A-F]*\d)[0-9A-F]{16}")
@@ -15424,7 +15425,7 @@ _OF_TOKENS = (  # the rows that count for a token with a known prefix
 def judge_candidate(candidate: Candidate, path: str = "", reason: str = "") -> Span:
     """Return a span with the verdict on a value under a telltale name, in the file at `path`.
 
-    It is low at most if the detector has a reason against it.
+    It is low at most if the detector has a `reason` against it, which is then the span's.
     """
     candidate = candidate._replace(file=about_path(path))
     # Cached without its place: versions of a file repeat most lines.
@@ -15463,10 +15464,11 @@ def judge_span(
     """Return a span with its final confidence and the reason for it; "" is no reason against a higher one.
 
     It begins as the confidence of the rule or, for a candidate of a scored rule, of the score: "" if that is
-    too low. The first of these that applies is the reason, and lowers what is above its limit:
+    too low. Each of these that applies lowers what is above its limit. The span's reason is that of the
+    lowest limit, the detector's if two share it:
 
-        a reason of this section against a secret   to low
         `reason`, the detector's own                to `at_most`, which is never above the rule's
+        a reason of this section against a secret   to low
         of a high score, a row of _IN_CONTEXT       to medium
     """
     scored = candidate if candidate and rule.id in _SCORED_RULES else None
@@ -15628,7 +15630,7 @@ def is_weak_password(c: Candidate) -> bool:
     words = words_of(c.name.rstrip("0123456789"))
     is_pass = bool(words) and kind_of_name(words[-1]) == "pass"
     # An application's secret, in the environment; numbers there are of seconds, for instance.
-    is_secret = c.kind == "secret" and c.name.isupper() and not c.value.isdigit() and c.language in _SETTINGS
+    is_secret = c.kind == "secret" and c.name.isupper() and not c.value.isdigit() and c.language in _ASSIGNING
     is_literal = c.language == "source" and c.name[0] != "-"
     if not _sets_value(c) or (is_literal and _names_a_field(c)):
         return False
@@ -15741,7 +15743,7 @@ def _sets_value(c: Candidate) -> bool:
         return True
     if c.language == "source":
         return bool(c.quote) and _sets_literal(c)
-    sets = c.language in _SETTINGS
+    sets = c.language in _ASSIGNING
     if c.language == "docs":
         more = r"[\W\d_]" if c.quote else r"\d"  # than a word
         sets = c.separator == "=" or (c.quote != "`" and bool(re.search(more, c.value)))
@@ -16811,7 +16813,7 @@ def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...])
 def _in_base64(span: Span, places: Sequence[int]) -> Span:
     """Return a span of decoded text as one of the Base64, whose characters are at these places."""
     first = span.start * 4 // 3
-    last = min(span.end * 4 // 3, len(places) - 1)
+    last = (span.end * 4 - 1) // 3  # the character with the last bits before the end
     return span._replace(start=places[first], end=places[last] + 1)
 
 
@@ -18917,10 +18919,7 @@ class Audit:
         elif os.path.isfile(start):
             yield os.path.realpath(start), shown  # a link that was asked for is followed
         else:
-            self.add_unreadable(
-                shown or os.path.basename(start),
-                "it isn't a file or a folder; pipe its content into: audit -",
-            )
+            self.add_unreadable(shown, "it isn't a file or a folder; pipe its content into: audit -")
 
     def _scan_history(self, revisions: Sequence[str]) -> _Matches:
         """Yield the matches that are new in each version: none before it has the rule and value at this path.
@@ -19131,11 +19130,15 @@ def _folder_to_ask(path: str) -> str:
 def shown_path(path: str, base: str) -> str:
     """Return a path relative to the base, without "/" at its end: "" for the base itself, "-" for stdin.
 
-    The caller knows that the path is in the base.
+    The path is in the base, but a link at its end may lead out of it: then this is the path of the link.
     """
     if path == "-":
         return path
-    return real_path(path)[len(base) :].rstrip("/")
+    real = real_path(path)
+    if not real.startswith(base):
+        folder, name = os.path.split(path)
+        real = real_path(folder) + name
+    return real[len(base) :].rstrip("/")
 
 
 def _path_in_git(path: str, top: str) -> str:

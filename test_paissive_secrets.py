@@ -29086,7 +29086,7 @@ def test_lines_of_60_to_76_characters_of_base64_belong_together():
 
 def test_a_finding_in_base64_takes_all_characters_that_hold_a_part_of_it():
     encoded = base64_of(f"x = '{GITHUB}'; y = 1").encode()
-    assert b"".join(ps.mask_found([encoded], "a.txt", ("high",))) == encoded[:6] + b"***" + encoded[61:]
+    assert b"".join(ps.mask_found([encoded], "a.txt", ("high",))) == encoded[:6] + b"***" + encoded[60:]
     wrapped = base64.encodebytes(f"{'# a remark ' * 20}\nx = '{GITHUB}'; y = 1\n".encode())
     assert len(list(ps.find_spans(wrapped, "a.txt"))) == 1
 
@@ -33460,6 +33460,14 @@ def test_a_path_that_another_one_ignores_is_still_read(repository, paths):
     leak(repository / "build" / "a.py")
     (repository / ".gitignore").write_text("build")
     assert leaks(paths.split()) == {re.search(r"\w{4,}", paths)[0] + "/a.py"}
+
+
+def test_a_link_that_leads_out_of_the_folder_is_read_and_shown_as_the_link(folder, tmp_path_factory, say):
+    elsewhere = tmp_path_factory.mktemp("a")
+    for name in ("a", "b"):
+        (folder / f"link-{name}.py").symlink_to(leak(elsewhere / name))
+    assert leaks(["link-a.py", "link-b.py"]) == {"link-a.py", "link-b.py"}
+    assert say("audit", "link-a.py", "--exclude", "link-a.py")[0] == 0
 
 
 def test_a_link_to_nowhere_is_unreadable_and_not_absent(folder, say):
