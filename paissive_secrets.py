@@ -8820,12 +8820,12 @@ class VaultStore(Store):
 
         ended = threading.Event()
 
-        def renew() -> None:
-            """Renew what is due until the block ends."""
+        def renew_until_ended() -> None:
+            """Renew what is due, again and again, until the block ends."""
             while not ended.wait(min(self.renew(), _IDLE_SECONDS)):
                 pass
 
-        thread = threading.Thread(target=renew, daemon=True, name="VaultStore.keep_alive")
+        thread = threading.Thread(target=renew_until_ended, daemon=True, name="VaultStore.keep_alive")
         thread.start()
         try:
             yield
@@ -10209,7 +10209,7 @@ class SecretConfig:
     def _variable(self, path: tuple[str, ...]) -> str | None:
         """Return the variable that may replace a setting: DATABASE_HOST, after the prefix, for database.host.
 
-        None if it is one that POSIX reserves, and there is no prefix.
+        Several keys may have the same one. None if it is one that POSIX reserves, and there is no prefix.
         """
         variable = variable_name(self._prefix + "_".join(path)).upper()
         if not self._prefix and re.fullmatch(_RESERVED_VARIABLES, variable):
@@ -10271,13 +10271,16 @@ class SecretConfig:
         The first of these that exists wins:
 
             without use_secret                        with use_secret
-            the file's text, if that is a reference   the variable, or its line in .env
+            the file's text, if that is a reference   the variable
             the variable, or its line in .env         NAME_FILE or a credential, if the leaf is a reference,
                                                       or is not in an object (`mounted`)
-            Moved, if .env says so                    the file's reference
+            Moved, if .env says so                    the line in .env
+                                                      the file's reference
                                                       the store's secret, if .env says that it moved there
                                                       Moved, if it moved elsewhere
             the leaf                                  the leaf
+
+        Without use_secret, a variable or a line that takes in a moved secret raises Moved, too.
         """
         key = ".".join(path)
         is_reference = isinstance(leaf, str) and looks_like_reference(leaf)
@@ -10310,15 +10313,16 @@ class SecretConfig:
                 dotenv.get(name)  # which says where it is
 
     def _in_environment(self, path: tuple[str, ...], *, mounted: bool) -> _Choice | None:
-        """Return the setting of the variable, .env or, if `mounted`, NAME_FILE or a credential; else None.
+        """Return the setting of the variable, else of NAME_FILE or a credential if `mounted`, else of .env.
 
-        Raise Moved if the .env says that it is in another store. A secret is reported to the listeners.
+        None if there is none. Raise Moved if the .env says that it is in another store. A secret is reported
+        to the listeners.
         """
         variable = self._variable(path)
         dotenv = self._manager.dotenv()
         if variable is None:
             return None
-        with suppress(NotFound, BadName):  # not every key can be a variable
+        with suppress(NotFound, BadName):  # a BadName for a variable of underscores alone, or a long one
             if variable in os.environ or (mounted and credential_path(variable)):
                 source = dotenv.overridden_by(variable)
                 text = dotenv.get(variable)
@@ -10354,7 +10358,7 @@ class SecretConfig:
 
         try:
             return tomllib.loads(text.lstrip("\ufeff"))
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # also for a number of too many digits
             raise BadValue(f"{self.path} is not TOML: {error}", hint="fix the file") from None
 
     def _write(self, path: tuple[str, ...], value: Any) -> bool:
@@ -10623,9 +10627,10 @@ def possible_replacement(path: str, store: Store, wanted: Replacement) -> Replac
         raise BadValue(
             f"{path} isn't named like a .env file", hint=f"if it is one: import - < {shell_word(path)}"
         )
-    if os.path.realpath(path) == os.path.realpath(store.plaintext_file() or os.devnull):
+    own = store.plaintext_file()
+    if own and os.path.realpath(path) == os.path.realpath(own):
         raise BadValue(f"{path} is the env store's own file", hint="import it elsewhere: --backend file")
-    if not is_file or store.plaintext_file():
+    if own or not is_file:
         return Replacement.NONE
     reject_hard_links(path, os.stat(path))
     return wanted

@@ -17491,6 +17491,9 @@ def test_config_reads_mounted_files_only_for_secrets(config, monkeypatch):
     monkeypatch.setenv("NAME_FILE", "name")
     monkeypatch.setenv("PORT_FILE", "nowhere")
     assert (config.get("name"), config.get("name", use_secret=True)) == ("shop", "mounted")
+    Path(".env").write_text("NAME=line\n")
+    assert (config.get("name"), config.get("name", use_secret=True)) == ("line", "mounted")
+    Path(".env").unlink()
     assert config.get("port") == 8000
     assert "can't read nowhere" in refusal(config.get, "port", use_secret=True)
     assert config.explain("name") == "name (for use_secret)"
@@ -17906,7 +17909,9 @@ def test_config_reads_and_shows_toml_but_does_not_write_it(say, monkeypatch):
         return
     assert toml.get("database.password", use_secret=True) == CANARY
     assert "TOML can only be read" in refusal(toml.set, "a", 1)
-    for text, problem in [("= 1", "Inv"), ("a=" + "[" * 9999, "recursion depth"), ("a=" + "[" * 99, "Inv")]:
+    too_deep, too_long = "a=" + "[" * 9999, "a=" + "1" * 9999
+    problems = {"= 1": "Inv", too_deep: "recursion depth", "a=" + "[" * 99: "Inv", too_long: "digits"}
+    for text, problem in problems.items():
         file.write_text(text)
         said = f"BadValue: app.toml is not TOML: .*{problem}.*; fix the file"
         assert re.fullmatch(said, refusal(toml.get, "a"), re.S)
@@ -18848,6 +18853,11 @@ def test_import_refuses_other_files_which_it_would_spoil(name, say):
     Path(name).write_text("a_token=v\n")
     refused = f"{name} isn't named like a .env file; if it is one: import - < {shlex.quote(name)}\n"
     assert say("import", name, "--backend", "file") == (2, refused)
+
+
+def test_import_of_the_null_device_finds_nothing(say):
+    nothing = f"note: {os.devnull} holds no secrets to move\n"
+    assert say("import", os.devnull, "--backend", "file") == (0, nothing)
 
 
 def test_import_leaves_a_comment_that_names_the_store_that_it_was_into(env_file, say, monkeypatch):
