@@ -11737,7 +11737,7 @@ def _decode_entity(escape: bytes) -> bytes:
     """Return the characters that an escape of HTML or XML stands for; an unknown name stands for itself."""
     import html
 
-    return html.unescape(escape.decode()).encode(errors="surrogatepass")
+    return html.unescape(escape.decode()).encode()
 
 
 def _decode_percent(escape: bytes) -> bytes:
@@ -12381,7 +12381,7 @@ class _Rotation:
         self._functions = functions
         self._lock = lock
         self.policy = policies.get(name)
-        self._known: set[str] = set()  # values that were read or made here, to mask them in messages
+        self._known: set[str] = set()  # values that were read here, to mask them in messages
 
     def start(self, value: str | None) -> None:
         """Store a new value as pending, then `finish`; if `value` is None, generate one by the policy.
@@ -12397,7 +12397,6 @@ class _Rotation:
         if value is None:
             value = self._generate(current)
         check_value(value, f"the new value of {self._shown}")
-        self._known.add(value)
         if is_same(value, current):
             raise BadValue(f"the new value of {self._shown} is its current one", hint="rotate to another")
         # Before apply: if two users take turns, the previous and the new value are of the same one.
