@@ -8223,7 +8223,6 @@ class Session:
             if self._is_own:
                 requests = [ApiRequest("POST", "auth/token/revoke-self", {})]
                 self.held = None
-                self._is_own = False
             last = Transport(self.settings)
             deadline = time.monotonic() + CLOSE_SECONDS
             responses = [last.call(request, token=token, deadline=deadline) for request in requests]

@@ -21690,16 +21690,19 @@ def test_a_write_sees_a_rotation_that_begins_while_it_waits_for_the_lock(make, h
     assert store.get("A_TOKEN") == OLD
 
 
-def test_nothing_is_deleted_while_a_rotation_makes_its_new_value(rotation, monkeypatch):
+def test_nothing_is_deleted_or_scheduled_while_a_rotation_makes_its_new_value(rotation, monkeypatch):
     monkeypatch.setenv("PAISSIVE_ROTATION_FILE", rotation.path)
     refused, delete = [], functools.partial(ps.delete_secret, backend=rotation._backend)
     names = ("DB_PASSWORD", "DB_PASSWORD__PREVIOUS", "DB_PASSWORD__PENDING")
-    generate = lambda: refused.extend(refusal(delete, name) for name in names) or NEW  # noqa: E731
+    acts = [functools.partial(delete, name) for name in names]
+    acts.append(functools.partial(rotation.schedule, "DB_PASSWORD", "2d"))
+    acts.append(functools.partial(rotation.unschedule, "DB_PASSWORD"))
+    generate = lambda: refused.extend(map(refusal, acts)) or NEW  # noqa: E731
     rotation.schedule("DB_PASSWORD", "1d", generate=generate)
     rotation.rotate("DB_PASSWORD", "second")
     rotation.rotate("DB_PASSWORD")
     said = f"Conflict: a rotation of 'DB_PASSWORD' is under way (process {os.getpid()}); "
-    assert refused == [f"{said}try again when it is done"] * 3
+    assert refused == [f"{said}try again when it is done"] * len(acts)
     assert stages(rotation) == ("second", NEW, None)
 
 
