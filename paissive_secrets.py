@@ -4349,18 +4349,35 @@ def run_command(
     return without_newline(output.data.decode(errors="surrogateescape"))
 
 
-def _open_input(data: bytes) -> tuple[int, IO[bytes], bytes]:
-    """Return the end of a pipe for a command's stdin, the other end, and the rest of the data to write there.
+def _open_input(data: bytes) -> tuple[int, IO[bytes] | None, bytes]:
+    """Return what a command gets as stdin and, if that is a pipe, its other end and the rest to write there.
 
     The command gets all but the rest even if this process is killed before it has written that: the beginning
-    of a new password must not pass for all of it. The rest is what the pipe has no room for, usually above
-    64 KB, on Windows all of the data. The caller closes both ends.
+    of a new password must not pass for all of it. On Linux, there is no rest; elsewhere, it is what the pipe
+    has no room for, on Windows all of the data. The caller closes both.
     """
     reader, writer = os.pipe()
     if os.name != "nt":
         os.set_blocking(writer, False)
-        data = data[os.write(writer, data) :]
+        rest = data[os.write(writer, data) :]
+        # A pipe has room for 64 KB. It is preferred, since a file in memory may be swapped out to the disk.
+        file = _file_in_memory(data) if rest else None
+        if file is not None:
+            os.close(reader)
+            os.close(writer)
+            return file, None, b""
+        data = rest
     return reader, os.fdopen(writer, "wb"), data
+
+
+def _file_in_memory(data: bytes) -> int | None:
+    """Return an unnamed open file with this content, at its beginning; None where memory has no files."""
+    # AttributeError: on macOS. OSError: in a sandbox, for instance.
+    with suppress(AttributeError, OSError), open(os.memfd_create("paissive"), "w+b") as file:
+        file.write(data)
+        file.seek(0)
+        return os.dup(file.fileno())
+    return None
 
 
 def _wait(
@@ -7514,7 +7531,7 @@ class Exchange:
             # A standby node, which wasn't to pass the request on.
             if self._is_direct and (self.status in _REDIRECTS or self.says(_NO_LEADER)):
                 ended = NOT_DONE
-        if ended != NOT_DONE or self.outcome != UNKNOWN:
+        if ended != NOT_DONE:  # which says nothing of earlier attempts
             self.outcome = ended
         self.data = child_object(self.body, "data")
 
