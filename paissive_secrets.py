@@ -15604,7 +15604,7 @@ def texts_to_search(value: str) -> dict[str, str]:
 
 def _reason_against_match(rule: Rule, value: str) -> str:
     """Return why a value that the pattern of a rule found can't be a secret; "" if it can."""
-    if rule.id != "url-password" and is_weak(value) and not _TWO_DIGITS.search(value):
+    if is_weak(value) and not _TWO_DIGITS.search(value):
         return "it is a word for a password"
     if rule.id == "bearer-token" and not looks_random(value):
         return "it doesn't look random"

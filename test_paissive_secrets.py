@@ -29902,13 +29902,6 @@ def test_a_password_in_a_url_is_low_if_its_user_its_host_or_itself_is_an_example
         assert match.confidence == confidence, host
 
 
-@pytest.mark.parametrize("path", ["a.yml", "a.md", "a.py"])
-def test_a_word_for_a_password_in_a_url_is_medium_where_its_user_is_no_example(path):
-    words = ("guest:guest", "ada:testpass", ":password", "user:password")
-    found = [scanned(f"x = 'amqp://{login}@db/x'", path)[0].confidence for login in words]
-    assert found == ["medium", "medium", "medium", "low"]
-
-
 def test_a_password_in_a_url_is_low_on_a_comments_line_unless_it_looks_random():
     for before, password, confidence in (
         ("# ", "sunny-beach", "low"),
