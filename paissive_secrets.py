@@ -2636,6 +2636,20 @@ class Store:
         """Return {variable: backend} of secrets that were moved elsewhere."""
         return {}
 
+    def reserved_settings(self) -> Iterable[str]:
+        """Return the variables in a .env that no command gets.
+
+        They are settings of this tool or of Vault's command line.
+        """
+        return ()
+
+    def layered_files(self) -> list[str]:
+        """Return the files beside a .env that other loaders read, too.
+
+        These are .env.local, .env.production and the like.
+        """
+        return []
+
     def plain_settings(self) -> dict[str, str]:
         """Return {name: text} of settings, such as DB_HOST in a .env."""
         return {}
@@ -3860,17 +3874,11 @@ class EnvironmentStore(Store):
         return variable in os.environ or variable in self._deleted_here or credential_path(variable) != ""
 
     def reserved_settings(self) -> Iterable[str]:
-        """Return the settings of this tool and of Vault in the file.
-
-        No command gets these.
-        """
+        """Return the settings of this tool and of Vault in the file."""
         return filter(is_store_setting, map(variable_name, self._load().assigned))
 
     def layered_files(self) -> list[str]:
-        """Return the files beside a .env that other loaders read, too.
-
-        These are .env.local, .env.production and the like.
-        """
+        """Return the files beside it that other loaders read, too."""
         path = self.plaintext_file()
         return layers_beside(path) if os.path.basename(path) == ".env" else []
 
@@ -10071,12 +10079,8 @@ def _reference_error(error: SecretsError, reference: str, store: Store, trail: _
         return error.seen_in(where)
     backend, name = _parse_reference(reference)
     hint = f"set it with: set {shell_word(name)}"
-    kinds: dict[str, type[Store]] = {
-        "file": FileStore,
-        "vault": VaultStore,
-    }  # where `set` must be told the backend
-    backend = backend or next((each for each, kind in kinds.items() if isinstance(store, kind)), "")
-    if backend in kinds and backend != os.environ.get("PAISSIVE_BACKEND"):
+    backend = backend or next((each for each, kind in STORES.items() if type(store) is kind), "")
+    if backend in ("file", "vault") and backend != os.environ.get("PAISSIVE_BACKEND"):  # `set` must be told
         hint += f" --backend {backend}"
     return NotFound(f"no secret named {show(name)}, which {where} refers to", hint=hint)
 
@@ -20978,16 +20982,15 @@ def _note_left_out(store: Store, environment: Mapping[str, str], settings: Mappi
     said about that file.
     """
     left_out = {name for name in os.environ if not name.startswith("PAISSIVE_")}
-    layers: list[str] = []
-    if settings and isinstance(store, EnvironmentStore):
+    if settings:
         left_out.update(store.reserved_settings())
-        layers = store.layered_files()
     left_out -= environment.keys()
     if left_out:
         _say(f"note: not passed on, since it is for this tool or Vault: {', '.join(sorted(left_out))}")
     shown = sorted(name for name in settings if looks_random(settings[name]))
     if shown:
         _say(f"note: settings are not masked, but these look random: {', '.join(shown)}")
+    layers = store.layered_files() if settings else []
     if layers:
         files = ", ".join(layers)
         _say(f"note: this reads .env, and not {files}; run --backend file leaves all of them to the program")
