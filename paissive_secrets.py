@@ -20341,7 +20341,7 @@ def _run_command(words: list[str]) -> int:
         args = _parse(words)
         try:
             code: int = args.run(args)
-            sys.stdout.flush()
+            print(end="", flush=True)  # unlike flush() alone, it allows that there is no stdout
         finally:
             args.manager.close(keep_leases=args.run is not cmd_run)  # a printed credential has to work
         return code
@@ -20536,9 +20536,12 @@ def _suggest(word: str, known: Iterable[str], program: str) -> str:
 
 
 def _say(message: str) -> None:
-    """Print a message on stderr, escaped, after flushing stdout: both may go to one log."""
+    """Print a message on stderr, escaped, after flushing stdout: both may go to one log.
+
+    Without these streams, as under pythonw, do nothing.
+    """
     with suppress(OSError):  # main() reports it
-        sys.stdout.flush()
+        print(end="", flush=True)
     print_message(message, _program().removesuffix(".py"))
 
 

@@ -37097,6 +37097,12 @@ def test_the_help_of_a_group_lists_its_commands_and_no_others(group, say):
     assert re.findall(r"^  (\w+ \w+) ", said, re.M) == rows
 
 
+def test_main_returns_its_exit_code_where_there_are_no_streams(folder, monkeypatch):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)  # as under pythonw
+    assert [ps.main(["list"]), ps.main(["lost"])] == [0, 2]
+
+
 def test_an_internal_error_names_its_kind_and_place_and_shows_no_value(say, monkeypatch):
     def get(self, name):
         raise LookupError(CANARY)
