@@ -5313,7 +5313,8 @@ def test_a_policy_is_found_by_a_name_with_the_mount_of_vault(here):
     for name in (f"{full}#key", f"{full}#"):
         refused = "Conflict: the previous value of 'app#key' has yet to be revoked"
         assert refused in refusal(ps.delete_secret, name, backend=store)
-    assert rotation.unschedule("other#key") is False
+    for name in ("other#key", "app#"):
+        assert rotation.unschedule(name) is False
 
 
 FOREIGN_POLICIES = {"[]": 0o600, "{}": 0o600, '{"version": 2}': 0o600, '{"version": 2, "stores": {}}': 0o602}
@@ -6797,6 +6798,13 @@ def test_what_a_program_sets_is_listed_whatever_its_name(here):
         store.set(name, "v")
     assert {"PLAIN", "OTHER"} <= set(store.names())
     assert {"PLAIN", "OTHER"}.isdisjoint(ps.EnvironmentStore().names())
+
+
+def test_what_a_program_sets_is_reported_to_listeners_whatever_its_name(here, monkeypatch):
+    monkeypatch.setattr(ps, "secret_listeners", [(heard := []).append])
+    store = ps.EnvironmentStore()
+    store.set("PLAIN", "v")
+    assert (ps.get_secret("PLAIN", backend=store), heard) == ("v", ["v"])
 
 
 def test_a_value_in_a_dotenv_file_that_is_no_text_is_an_error_that_names_the_file(env, here):
@@ -11731,11 +11739,16 @@ def test_a_rekey_leaves_the_time_at_which_a_member_was_added(files, monkeypatch)
 
 
 def test_a_removal_is_on_the_disk_step_by_step(files, team, monkeypatch):
+    alias = ps.Member("deploy", str(team["bob"].recipient()), "2026-01-01T00:00:00Z")
+    with files._files.write_lock(files._entries):
+        files._files.write_member(alias, ps.Identity(files.reveal_identity()))
     done = []
     monkeypatch.setattr(ps, "sync_folder", lambda path, what: done.append((os.path.basename(path), what)))
     files.rekey(without="bob")
     recorded = [n for n, (folder, _) in enumerate(done) if folder == "paissive"]
     removed = done.index(("members", "the member 'bob' is removed"))
+    # The name that was given goes last: after a kill, it still leads to the key.
+    assert ("members", "the member 'deploy' is removed") in done[:removed]
     written = done.index((".paissive", f"{KEY_FILE.absolute()} is written"))
     assert recorded[0] < written < removed < done.index((".paissive", "the store has a new identity"))
     assert recorded[-1] == len(done) - 1
@@ -16308,6 +16321,15 @@ def test_a_mount_that_is_configured_may_be_made_later(stub):
     assert store.get("a") == "v"
 
 
+def test_a_deletion_leaves_what_others_write_into_other_fields_meanwhile(stub):
+    def delete_and_write():
+        history[:] = [None, {"theirs": "new"}]
+        return http(b"", 204)
+
+    stub(kv_2(history := [{"value": "old"}], delete_and_write)).store().delete("a#")
+    assert history == [None, {"theirs": "new"}]
+
+
 def test_a_write_that_others_keep_overtaking_is_given_up(stub, monkeypatch):
     store = stub(http()).store()
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
@@ -20130,6 +20152,8 @@ def test_mask_html_of_what_sql_and_shells_have_in_quotes_wherever_writes_end(val
         ("correct<'h", "correct\\u003c''h"),  # SQL has doubled the quote
         ("correct'<", "correct''\\u003c"),
         ("correct<h", "correct\\u0026\\u006ct;h"),  # a letter of &lt; is escaped, too
+        ("correct<h", "correct%26%4CT;h"),
+        ("corréct-horse", "corr&amp;#233;ct-horse"),  # HTML in HTML, of what is rarely escaped
         ("correct<h", "correct%26lt%3Bh"),
         ("correct<%41horse", "correct\\u003c%41horse"),  # the value itself has what looks like an escape
     ],
