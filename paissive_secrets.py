@@ -20341,7 +20341,8 @@ def _run_command(words: list[str]) -> int:
         args = _parse(words)
         try:
             code: int = args.run(args)
-            print(end="", flush=True)  # unlike flush() alone, it allows that there is no stdout
+            if sys.stdout:  # under pythonw, there is none
+                sys.stdout.flush()
         finally:
             args.manager.close(keep_leases=args.run is not cmd_run)  # a printed credential has to work
         return code
@@ -20541,7 +20542,8 @@ def _say(message: str) -> None:
     Without these streams, as under pythonw, do nothing.
     """
     with suppress(OSError):  # main() reports it
-        print(end="", flush=True)
+        if sys.stdout:
+            sys.stdout.flush()
     print_message(message, _program().removesuffix(".py"))
 
 
