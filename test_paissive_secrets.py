@@ -5420,6 +5420,30 @@ def test_no_removal_from_vault_goes_around_a_revocation(removal, name, say, monk
     assert store.get_fields("app") == {"value": NEW, "value__PREVIOUS": OLD}
 
 
+def test_an_older_version_is_removed_from_vault_while_a_revocation_of_the_newest_is_owed(say, monkeypatch):
+    store = bao().store()
+    monkeypatch.setitem(ps.STORES, "vault", lambda: copy.deepcopy(store))
+    store.set_fields("app", {"value": OLD})
+    store.set_fields("app", {"value": NEW, "value__PREVIOUS": OLD})
+    ps.SecretRotation(store).schedule("app", "1d", revoke="false")
+    removal = ("destroy", "app", "--backend", "vault", "--version")
+    assert say(*removal, "1") == (0, "") and say(*removal, "2")[0] == 2
+
+
+def test_a_secret_that_vault_does_not_delete_keeps_its_policies(say, monkeypatch):
+    store = bao().store()
+    monkeypatch.setitem(ps.STORES, "vault", lambda: copy.deepcopy(store))
+    store.set("app", OLD)
+    ps.SecretRotation(store).schedule("app", "1d")
+
+    def refuse(*_):
+        raise ps.Denied("no")
+
+    monkeypatch.setattr(ps.VaultStore, "delete_metadata", refuse)
+    assert say("delete", "app", "--metadata", "--backend", "vault") == (2, "no\n")
+    assert ps.Policies(store).names() == ["app"]
+
+
 @pytest.mark.parametrize("argv", [[], ["--patch"]])
 def test_no_field_of_vault_is_left_out_while_its_previous_value_is_to_be_revoked(argv, say, monkeypatch):
     store = bao().store()
@@ -8726,6 +8750,7 @@ def test_who_never_confirmed_a_store_reads_it_with_a_warning_and_changes_nothing
     refused = f"{files.folder} was never confirmed here, so it is read-only; "
     refused += f"compare its fingerprint with another member's, then: status --trust {pin}\n"
     assert say(*GETTING) == (0, f"db-valuewarning: {refused}")
+    assert say("rotate", "now", "DB", "app/db", "--backend", "file") == (2, refused)
     eve = str(ps.Identity.generate().recipient())
     for argv in (["set", "NEW"], ["member", "add", "eve", eve], ["rotate", "now", "DB"], ["password"]):
         assert say(*argv, "--backend", "file", stdin="x") == (2, refused)
@@ -11796,6 +11821,11 @@ def test_no_member_has_an_impossible_name_or_a_key_that_is_not_of_age(name, reci
     )
     assert recipient != LOW_ORDER or said == of_nobody
     assert (tree(), files.members()) == (before, [])
+
+
+def test_a_rekey_counts_a_single_secret_as_one(files, say):
+    files.delete("app/db")
+    assert say("rekey")[1].startswith("sealed 1 secret to a new identity; ")
 
 
 def test_a_member_sets_a_new_master_password_without_the_old_one(files, team, monkeypatch, say):
@@ -18580,6 +18610,8 @@ def test_after_an_import_into_another_folder_the_next_step_names_all_that_it_nee
     assert say("run", "--backend", "file", "--", "true") == (2, f"{problem}; {hint}\n")
     monkeypatch.setenv("PAISSIVE_ENV_FILE", ".env.production")
     assert provided() == {"A_TOKEN": "red-hill", "A_URL": "pg://u:red-hill@h"}
+    env_file.write_text("B_TOKEN=blue-hill\n")
+    assert say("import", ".env", "--backend", "file")[1].endswith("of prod' PAISSIVE_ENV_FILE=.env\n")
 
 
 def test_get_and_list_say_that_a_folder_has_encrypted_files_unless_a_store_is_chosen(
@@ -27143,6 +27175,7 @@ def test_what_looks_random_is_a_finding_of_low_confidence_at_least(path, line):
 
 
 REPORTED = """
+a.sh # use the pass·word: s3cretword
 topics.json "icon": "https://x.local/o/a%2Fb.svg?alt=media&tok·en={u}"
 a.md [coverage](https://x.local/graph/badge?tok·en={A10})
 a.java put("s3.secret·Key", "{u}");
@@ -27214,6 +27247,8 @@ def test_a_password_is_judged_alike_however_source_sets_it():
 
 
 NOT_REPORTED = """
+a.env API_K·EY=XKQZVWPTRGHJBDQX
+a.py pass·word = "correct horse battery staple"
 a.py .send_keys("p4ssw0rd!x")
 a.py _.send_keys("p4ssw0rd!x")
 a.sql VALUES ('a','access.tok·en.claim'),('{u}','use.refresh.tok·en'),('{u}', 'x')
@@ -33678,6 +33713,10 @@ def test_an_audit_takes_no_option_that_does_not_exist():
         assert f"BadValue: {error}" in refusal(ps.Audit, **options)
 
 
+def test_an_audit_of_a_path_that_is_not_there_fails_before_it_is_iterated(folder):
+    assert refusal(ps.audit, "gone") == "BadValue: no file or folder called 'gone'"
+
+
 def test_findings_have_at_least_the_confidence_asked_for_and_the_rest_is_not_stale(folder, say):
     low = "AGE-SECRET-" + "KEY-1" + "X" * 58
     (folder / "a.txt").write_text(f"{token()}\npostgres://app:{token()[4:16]}@db.internal/x\n{low}\n")
@@ -36834,6 +36873,10 @@ def test_a_program_that_reads_an_env_file_without_its_secrets_gets_a_note(folder
     places = "moved     sub/a.py:1  .env\nmoved     sub/b.py:1  .env\n"
     note = "note: the places marked `moved` read a file that lacks its secrets; start the program with "
     assert status == 0 and said.startswith(places + note)
+    (folder / "sub/.env").write_text("B_KEY=secret://file/A_KEY\n")
+    said = say("check")[1]
+    assert "the places marked `literal` take" in said and note in said
+    (folder / "sub/.env").unlink()
     for begin, count in (("load_env(backend='file')\n", 1), ("# load_env()\n", 2)):
         (folder / "sub/a.py").write_text(begin + "load_dotenv()\n")
         assert say("check")[1].count("moved     ") == count
