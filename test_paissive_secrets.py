@@ -28188,6 +28188,7 @@ toke·n=`k3Xw9vQz-k3Xw9vQz`
 toke·n=`k3Xw9vQzk3Xw9vQz`
 === it is quoted in prose, a.md
 set pas·sword `sel3ctor7`
+you need to pa·ss "sel3ctor7" to it
 reset pas·sword "sel3ctor7"
 the pas·sword "sel3ctor7"
 === it is prose, a.md
@@ -29444,7 +29445,11 @@ def test_the_password_of_an_example_user_is_reported_only_if_it_is_hardly_like_a
 
 
 def test_only_a_literal_of_source_is_a_weak_password():
-    for line, rule in (("password = 'V'", "weak-password"), ("password = V", "password")):
+    for line, rule in (
+        ("password = 'V'", "weak-password"),
+        ("password = V", "password"),
+        ("invalid_secret = 'V'", "secret"),
+    ):
         assert found(line.replace("V", "let" + "mein7"), "a.py") == [rule]
 
 
@@ -30262,6 +30267,7 @@ def test_a_rule_of_a_project_whose_sample_is_not_reported_is_refused():
         "path/to/ {A9}.json",
         "md5- {h32}",
         "acme_ {U3}{d3}",
+        "acme_ {A999}{A99}",
     ):
         assert ps.custom_rule("acme", pattern).confidence == "high"
 
