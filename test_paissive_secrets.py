@@ -29445,12 +29445,10 @@ def test_the_password_of_an_example_user_is_reported_only_if_it_is_hardly_like_a
 
 
 def test_only_a_literal_of_source_is_a_weak_password():
-    for line, rule in (
-        ("password = 'V'", "weak-password"),
-        ("password = V", "password"),
-        ("invalid_secret = 'V'", "secret"),
-    ):
+    for line, rule in (("password = 'V'", "weak-password"), ("password = V", "password")):
         assert found(line.replace("V", "let" + "mein7"), "a.py") == [rule]
+    for name, rules in (("client", ["weak-password"]), ("invalid", [])):  # of a request that is refused
+        assert found(f"{name}_secret = 'abc" + "123'", "a.py") == rules
 
 
 def test_logins_of_registries_are_found_whatever_the_name_of_the_file():
