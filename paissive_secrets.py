@@ -14891,6 +14891,7 @@ _TRANSLATION_FILE = lazily(  # of a path without its ending
     (?:/[A-Za-z]{2,3}(?:[_-]\w{2,4})?(?:/[^/]+)*)?                                # one in it for a language,
     (?:[/._-][^/]*)?\Z                                                            # and the rest of the name
     |[/._-][A-Za-z]{2}[_-][A-Z]{2}(?:/[^/]*)?\Z                                   # or de-DE, at the end
+    |(?:\A|/)values(?:-[a-z]{1,3}[\w+-]*)?/[\w-]*strings[\w-]*\Z                          # Android's
     """
 )
 _TRANSLATED_SETTINGS = lazily(r"(?:\A|/)locales?/[a-z]{2}-[A-Z]{2}/[^/]+\.json\Z")  # the texts of a page

@@ -26908,8 +26908,10 @@ TRANSLATIONS = """
 a.po a.pot a.xlf a.xliff a.strings a.stringsdict a.arb a.ftl a.resx a.lang x/a.PO
 locales/de.yml messages.properties i18n.yml I18N/de/a/b/c.yml lang/pt-br/a.json lang/srp/a.ini lang/.yml
 a/de_AT.json a.de_AT.json a-de-AT.json a_de-AT.json a/de-DE/b.json locale-x.xml l10n/a.toml translation/a.txt
+values/strings.xml res/values-de/strings.xml values-pt-rBR/strings_a.xml values-b+sr+Latn/my_strings.xml
 """
 NO_TRANSLATIONS = """
+values/keys.xml xvalues/strings.xml values-7/strings.xml values/strings/a.xml values/strings.kt
 lang/de_AT/a.php locales/de.env locales/.env tenants/de-DE/.env services/messages/.env messages.py i18n.rb
 prod/eu-DE.tf lang/settings.yml locales/config.json messages/docker-compose.yml lang/app.env.yml
 lang/values.yaml messages/application.properties lang/german/a.php lang.d/app.py a/de_AT.d/b/c.py i18n
