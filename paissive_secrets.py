@@ -1383,7 +1383,7 @@ _NO_SECRET_PHRASE = "|".join(
         # keys that are public, or find something rather than open it
         r"key vault\Z|\b(?:public|publishable|pub|authorized|group|foreign|(?<!encryption )primary"
         r"|partition|sort|shard|cache|crash|issue|lock|index|row|rule|lookup|gpg|pgp|apt|recv|id|idempotency|identifier"
-        r"|badge|minisign|project|repository|(?:web ?)?site|order|retry|object|translation"
+        r"|badge|minisign|repository|(?:web ?)?site|order|retry|object|translation"
         r"|verify|encrypted|sealed|wrapped|stored|tag|unique|sec web ?socket|ws|public \w+)"
         r" (?:api)?keys?\b|\bpubkeys?\b|\b(?:oauth|ssl) key\Z|\bpub(?:lic)? [xy]\b",
         # hashes, and what is encrypted already
@@ -2938,9 +2938,10 @@ class Policies:
         """
         import hashlib
 
+        name_of_lock = self.store.canonical_name(self.spelling_of(name))
         self._read = None  # another process may change the policies until the lock is held
         # A name may contain '/', and be as long as a file name can be.
-        digest = hashlib.sha256(self.store.canonical_name(name).encode()).hexdigest()
+        digest = hashlib.sha256(name_of_lock.encode()).hexdigest()
         path = os.path.join(self._folder(), f".rotation-{digest}")
         return FileLock(path, wait=False, what=f"a rotation of {show(name)}")
 
@@ -2955,6 +2956,7 @@ class Policies:
         wanted: dict[str, FileLock] = {}  # one for each secret
         for name in names:
             with suppress(Denied, Unavailable):
+                name = self.spelling_of(name)
                 wanted.setdefault(self.store.canonical_name(name), self.rotation_lock(name))
         with ExitStack() as locks:
             for lock in wanted.values():
@@ -15373,7 +15375,7 @@ it is the name of a variable or a type
     \A[A-Z]+(?:[_-][A-Z0-9]+)*[_-](?:KEY|TOKEN|SECRET|PASS\w*|PWD?|AUTH|CRED(?:ENTIAL)?S?|ID|NAME|URL|URI|USER|HOST
     |HASH|SALT|FILE|PATH|VALUE|TYPE)S?(?:,\S+)?\Z|\A\w+(?:(?:::|\\{1,2})[A-Za-z]\w*)+\Z
     |\A[a-z_]+(?:\.[a-z_]+)+:(?:main|cli|app|run)\Z
-    |\A(?!\w*(?:KEY|PASS|PW|SECRET|TOKEN))[A-Z][A-Z0-9_]{2,}=(?:[a-z]|\S+ )
+    |\A(?!\w*(?:KEY|PASS|PW|SECRET|TOKEN))[A-Z][A-Z0-9_]{2,}=(?:[a-z]+\Z|\S+ )
     - PG_LOGIN_NAME - PORT=3002 yarn build
     + K7_QX
 it is an option of a command
@@ -15642,7 +15644,7 @@ _BESIDE_USER = lazily(  # before the password in a connection string or a login 
     [;\s]{1,2}\Z
     """
 )
-_VALUE_OF_PAGE = lazily(r"@[A-Za-z_]\w*((?:\.[A-Za-z_]\w*)+(?:\(.*)?)?\Z")  # @user.password
+_VALUE_OF_PAGE = lazily(r"@[A-Za-z_]+((?:\.[A-Za-z_]+)+(?:\(.*)?)?\Z")  # @user.password
 _MEMBERS = lazily(r"[*@?]?[A-Za-z_]\w*(?:(?:\??\.|::|#)[A-Za-z_]\w*)*(?:\$\d)?\Z")
 
 

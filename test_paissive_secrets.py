@@ -3383,7 +3383,7 @@ NAMES_OF_NO_SECRETS = (
     " secret_error_code error_code_token token_status_code"
     " csrf_token_hotkey csrf_token_keyring encrypted_user_db_password"
     " token_last_eight update_password password_based pw_project"
-    " tests_to_pass tests_pass images_per_pass project_key badge_key web_site_key website_key"
+    " tests_to_pass tests_pass images_per_pass badge_key web_site_key website_key"
     " encoded_password allow_basic_auth debug_auth"
     " disable_smtp_auth skip_auth use_smtp_auth allow_empty_password disable_password token_last_two"
     " token_last_four key_last_six first_page_token last_page_token get_page_token list_page_tokens"
@@ -5683,6 +5683,17 @@ def test_a_policy_that_json_can_not_hold_is_refused_where_it_would_be_written(fi
         said = f"BadValue: {where} would hold what JSON can't; use text, numbers, lists and dicts"
         assert refusal(policies.change, "NEW", {"every": 1j}) == said
         assert policies.names() == []
+
+
+def test_names_that_a_users_store_takes_for_one_secret_share_the_lock_of_a_rotation(tmp_path):
+    class CaseBlind(ps.MemoryStore):
+        def includes(self, name, other):
+            return name.lower() == other.lower()
+
+    policies = ps.Policies(CaseBlind(), str(tmp_path / "rotation.json"))
+    policies.change("Db_Token", {"every": "30d"})
+    with policies.rotation_lock("Db_Token"):
+        assert refusal(policies.rotation_lock("db_token").__enter__).startswith("Conflict: a rotation of ")
 
 
 def test_who_deletes_a_policy_keeps_what_another_wrote_meanwhile(rotation, monkeypatch):
@@ -27811,7 +27822,7 @@ it is put in later
     + %x!y% + $a:- + %K_y% + %(-)s + kd + %k + %d- + &-1 + %._y% + % _y%
 it is the name of a variable or a type
     - FILTER=integration - PORT=3002 yarn
-    + DB_PASSWORD=tulip + K7_TOKEN=x + AB=x + ABC=7 + kABC=x
+    + DB_PASSWORD=tulip + K7_TOKEN=x + AB=x + ABC=7 + kABC=x + ABC=tulip7
     - CLOUD_CREDS
     + B64_CLOUD_CREDS + CLOUD_CREDS7
     - std::ab - ab::Cd::e
@@ -28044,6 +28055,7 @@ key: "0x{h64}"
 <input name="pass·word" value="@user.form.map(_.pass·word)">
 === , a.html
 <input name="pass·word" value="@dmin7x">
+<input name="pass·word" value="@winter.sale2024">
 === it is an expression, a.md
 DB_PASS·WORD=`head /dev/urandom`
 === , a.md
