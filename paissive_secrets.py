@@ -10082,7 +10082,8 @@ def _reference_error(error: SecretsError, reference: str, store: Store, trail: _
     backend, name = _parse_reference(reference)
     hint = f"set it with: set {shell_word(name)}"
     backend = backend or next((each for each, kind in STORES.items() if type(store) is kind), "")
-    if backend in ("file", "vault") and backend != os.environ.get("PAISSIVE_BACKEND"):  # `set` must be told
+    default = os.environ.get("PAISSIVE_BACKEND") or "env"
+    if backend not in ("", "memory", default):
         hint += f" --backend {backend}"
     return NotFound(f"no secret named {show(name)}, which {where} refers to", hint=hint)
 

@@ -37026,6 +37026,12 @@ def test_inject_refuses_values_with_quotes_on_stdin_unless_it_is_told_how_to_esc
     assert say("inject", stdin="no reference\n") == (0, "no reference\n")
 
 
+def test_the_hint_for_a_missing_secret_names_the_backend_that_set_would_not_choose(monkeypatch):
+    for chosen, hint in (("file", "set X_TOKEN --backend env"), ("env", "set X_TOKEN")):
+        monkeypatch.setenv("PAISSIVE_BACKEND", chosen)
+        assert refusal(ps.resolve_text, "secret://env/X_TOKEN").endswith(f"; set it with: {hint}")
+
+
 def test_inject_takes_any_number_of_references(say):
     names = [f"A{number}_TOKEN" for number in range(1000)]
     Path(".env").write_text("".join(f"{name}={name}\n" for name in names))
