@@ -7364,6 +7364,15 @@ class Transport:
         trusted = re.findall("[^ ,]+", self.settings.hosts.lower())
         return host in trusted or f"{host}:{_host_and_port(target)[1]}" in trusted
 
+    def is_trusted(self, location: str) -> bool:
+        """Return whether the token may go where a server redirects to."""
+        from urllib.parse import urljoin
+
+        try:
+            return self.trusts(self._base, urljoin(self._base, location))
+        except (ValueError, KeyError):  # not a URL, or of another scheme
+            return False
+
     def take(self, place: str, *, fresh: bool = False) -> Any:
         """Return a connection to "scheme://host", busy until `give_back`.
 
@@ -7989,6 +7998,9 @@ def vault_error(response: Exchange, capability: str, path: str) -> SecretsError:
         return response.failure
     if response.status in _REDIRECTS and not response.headers.get("Location"):
         return not_vault_error("the server redirects without saying where")
+    if response.status in _REDIRECTS and response.transport.is_trusted(response.headers["Location"]):
+        hint = f"unless it is electing a leader, {_ADDRESS_HINT}"
+        return Unavailable("Vault redirects again, or in a way that would change the request", hint=hint)
     if response.status in _REDIRECTS:
         hint = (
             "unless it is electing a leader, set PAISSIVE_VAULT_HOSTS to its nodes, or VAULT_ADDR to that one"
@@ -20970,9 +20982,10 @@ def cmd_run(args: Namespace) -> int:
 
 
 def _note_values_left_above(environment: Mapping[str, str]) -> None:
-    """Print a note of variables that the .env of a folder above composes of secrets, and the command lacks.
+    """Print a note of variables that the .env of a folder above composes of secrets, and `environment` lacks.
 
-    That file isn't read by `run`. Print nothing if there is a .env here, or if that one can't be read.
+    `run` and `export` don't read that file. Print nothing if there is a .env here, or if that one can't be
+    read.
     """
     path = dotenv_above()
     if not path:
@@ -21151,6 +21164,8 @@ def cmd_export(args: Namespace) -> int:
     if readers and args.format != "env":
         raise BadValue("--for is for .env files", hint="leave --format out")
     values = exported_values(args.store(), args.names, args.manager)
+    if not args.names:
+        _note_values_left_above({**os.environ, **values})
     if args.format != "json":  # programs that resolve their environment would follow them
         for name, value in values.items():
             reject_reference(value, f"the value of {show(name)}", "use --format json")
