@@ -7216,6 +7216,8 @@ _NO_BODY = {204, 304}
 _FRAMING = r"(?i)\s*(?:[0-9]{1,12}|chunked)?\s*"
 _NO_LEADER = "active cluster node not found"  # words of a standby node's error
 _ADDRESS_HINT = "check VAULT_ADDR, http or https, and any proxy"
+_WRONG_ADDRESS_HINT = "VAULT_ADDR is wrong, as one that ends with /v1 is"
+MOUNTS_PATH = "sys/internal/ui/mounts"  # which any token may read
 _NETWORK_SETTING = "(?:HTTPS?|NO)_PROXY|SSL_CERT_(?:FILE|DIR)"  # in any case
 # What variables of a proxy or a CA had before `load_env` first set them, in either case. The program uses the
 # new text. Requests to Vault don't: it may come from a stranger's .env, and would lead the token away.
@@ -8008,6 +8010,8 @@ def vault_error(response: Exchange, capability: str, path: str) -> SecretsError:
         return Unavailable("Vault redirects to another node, where the token must not go", hint=hint)
     if response.status == 403:
         hint = f'its policies need: path "{path}" {{ capabilities = ["{capability}"] }}'
+        if path == MOUNTS_PATH:
+            hint += f"; or {_WRONG_ADDRESS_HINT}"
         return Denied(f"the token may not {capability} {path}", hint=hint)
     for words, kind, message, hint in _VAULT_FAILURES:
         if response.says(words):
@@ -8016,6 +8020,8 @@ def vault_error(response: Exchange, capability: str, path: str) -> SecretsError:
         return not_vault_error()
     address = response.transport.settings.addr
     problem = f"Vault at {address} answers {response.status} to: {capability} {path}"
+    if response.status == 404 and path == MOUNTS_PATH:
+        return Unavailable(problem, hint=_WRONG_ADDRESS_HINT)
     return Unavailable(problem, hint="try again later, or see the server's log")
 
 
@@ -9038,14 +9044,13 @@ class VaultStore(Store):
 
         The server is asked again after a few seconds, or at once if a caller has set `fresh_until` to 0.
         """
-        where = "sys/internal/ui/mounts"  # open to any token
         if time.monotonic() >= self._mounts.fresh_until:
-            found = child_object(self._call("read", where).data, "secret")
+            found = child_object(self._call("read", MOUNTS_PATH).data, "secret")
             own = self.settings.mount
             if own + "/" not in found:
                 # Without a token the list is empty, and this is refused, so that the session logs in.
-                self._session.call(ApiRequest("GET", f"{where}/{url_path(own)}"))
-                found = child_object(self._call("read", where).data, "secret")
+                self._session.call(ApiRequest("GET", f"{MOUNTS_PATH}/{url_path(own)}"))
+                found = child_object(self._call("read", MOUNTS_PATH).data, "secret")
             self._mounts.found = {name: child_object(found, name) for name in found if name.endswith("/")}
             self._mounts.fresh_until = time.monotonic() + _MOUNTS_SECONDS
         return self._mounts.found
@@ -12958,7 +12963,10 @@ def _check_encodable(environment: Mapping[str, str]) -> None:
         with suppress(UnicodeEncodeError):
             if b"\0" not in os.fsencode(text):
                 continue
-        raise BadValue(f"the value for {variable} can't be in an environment", hint=BINARY_HINT)
+        hint = BINARY_HINT
+        if is_encodable(text) and "\0" not in text:
+            hint = "this locale lacks a character of it: use one with UTF-8, or set PYTHONUTF8=1"
+        raise BadValue(f"the value for {variable} can't be in an environment", hint=hint)
 
 
 def exported_values(store: Store, names: Sequence[str], manager: SecretsManager) -> dict[str, str]:

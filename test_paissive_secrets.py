@@ -16266,6 +16266,9 @@ def test_a_missing_or_hidden_mount_or_namespace_is_reported():
         mount = wrong.get("mount", "secret") + "/"
         problem = f"there is no mount {mount}, or the token may not see it"
         assert refusal(bao().store(**wrong).get, "a") == f"Denied: {problem}; {hint}{mount}"
+    for token in (bao().root, tokens[0]):
+        said = refusal(bao().store(addr=bao().address + "/v1", token=token).get, "a")
+        assert said.endswith("VAULT_ADDR is wrong, as one that ends with /v1 is")
     said = refusal(bao().store(namespace="nowhere").get, "a")
     assert as_shown(said, "BadValue: …no such namespace; check VAULT_NAMESPACE…")
 
@@ -22821,6 +22824,14 @@ def test_run_refuses_a_value_that_a_command_would_not_get_as_it_is(value, proble
     store.get = {"A_TOKEN": value, "A_TOKEN__PENDING": "", "A_TOKEN__PREVIOUS": ""}.__getitem__
     refused = refusal(ps.environment_with_secrets, store, ["A_TOKEN"])
     assert refused == f"BadValue: the value for A_TOKEN {problem}"
+
+
+def test_a_value_that_the_locale_lacks_is_not_called_binary(monkeypatch):
+    store = ps.MemoryStore()
+    store.set("A_TOKEN", "grün")
+    monkeypatch.setattr(os, "fsencode", lambda text: text.encode("ascii"))
+    refused = refusal(ps.environment_with_secrets, store, ["A_TOKEN"])
+    assert refused.endswith("; this locale lacks a character of it: use one with UTF-8, or set PYTHONUTF8=1")
 
 
 def test_run_says_what_refers_to_nothing(run):
