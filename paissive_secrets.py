@@ -20141,6 +20141,7 @@ class _Comparison(NamedTuple):
     # program, and with secrets that are in a store now.
     literal: dict[str, list[str]]
     moved: dict[str, list[str]]
+    other_backends: set[str]  # for which other names are, which weren't looked for
 
 
 def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> _Comparison:
@@ -20154,11 +20155,14 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> _Compa
     # What a .env file holds, as `_dotenv_holds` says: the places that read it, each with the files.
     readers: dict[str, dict[str, list[str]]] = {"references": {}, "moved": {}}
     dotenv_holds = cache(partial(_dotenv_holds, audit))
+    other_backends = set()
     for shown, text in _texts_to_check(audit):
         for use in _uses_in(shown, text):
             if use.backend in ("", backend):
                 places.setdefault(use.name, []).append(f"{shown}:{use.line}")
                 asked.add((use.name, use.how))
+            elif use.backend in ("env", "file", "vault"):
+                other_backends.add(use.backend)
         for line, path, holds in _dotenv_readers(shown, text, audit.base, dotenv_holds):
             readers[holds].setdefault(f"{shown}:{line}", []).append(path)
     variables = set(map(variable_name, places))
@@ -20178,7 +20182,9 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> _Compa
             optional[name] = places[name]
     for name in sorted(lost - variables):  # for which no code asks
         missing[name] = [dotenv.plaintext_file()]
-    return _Comparison(len(places), missing, optional, readers["references"], readers["moved"])
+    return _Comparison(
+        len(places), missing, optional, readers["references"], readers["moved"], other_backends
+    )
 
 
 def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]:
@@ -21728,6 +21734,8 @@ def cmd_check(args: Namespace) -> int:
         _print_names(rows)
     files = plural(run.summary.files, "file")
     _say(f"{plural(found.names, 'name')} in {files}, {len(found.missing)} missing")
+    for backend in sorted(found.other_backends):
+        _say(f"note: names for the {backend} store weren't checked; use: check --backend {backend}")
     if found.missing or found.literal:
         return 1
     return 2 if run.summary.unreadable else 0

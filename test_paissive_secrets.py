@@ -36104,6 +36104,7 @@ def test_check_reports_required_names_that_the_store_lacks_and_where_they_are_as
         "optional MAILER_DSN app.py:7",
         "optional WITH_DEFAULT_TOKEN app.py:4",
         "10 names in 3 files, 4 missing",
+        "note: names for the vault store weren't checked; use: check --backend vault",
     ]
 
 
@@ -36233,7 +36234,7 @@ def test_check_counts_settings_as_there_and_a_secret_for_the_variable_that_it_be
     store = holding(["db/password", "DB_KEY", "DB_KEY__PREVIOUS"])
     store.plain_settings = lambda: {"DB_HOST": "localhost"}
     found = ps.compare_names(ps.Audit(), ps.SecretsManager(store), "memory")
-    assert found == (4, {"DB_KEY__PREVIOUS": ["a.py:3"]}, {}, {}, {})  # no program is given a stage
+    assert found == (4, {"DB_KEY__PREVIOUS": ["a.py:3"]}, {}, {}, {}, set())  # no program is given a stage
 
 
 # --- Names in each kind of file ---
@@ -36620,7 +36621,8 @@ def test_check_asks_for_the_names_of_the_backend_that_is_chosen(tmp_path, say, m
         "missing   D_KEY  b.py:1",
         *(f"optional  {n}_KEY  b.py:1" for n in "EF"),
     ]
-    missing = "\n".join([*names, "5 names in 2 files, 2 missing\n"])
+    note = "note: names for the env store weren't checked; use: check --backend env\n"
+    missing = "\n".join([*names, "5 names in 2 files, 2 missing", note])
     assert say("check", "a.py", "b.py", "--backend", "file") == (1, missing)
     monkeypatch.setenv("PAISSIVE_BACKEND", "file")
     assert say("check", "a.py", "b.py") == (1, missing)
