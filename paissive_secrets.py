@@ -14987,7 +14987,7 @@ _CALLED_WITH = lazily(  # what is before the first of two arguments, a name and 
     r"""(?xi)
     (?:
         get\w{0,12}|env\w{0,3}|config|option|default|fetch|lookup           # falls back on the value
-        |set\w{0,20}|put|add\w{0,12}|append|define                           # sets it
+        |set(?!of\()\w{0,20}|put|add\w{0,12}|append|define                           # sets it
         |entry|field|header|pair(?:<[^<>]{1,40}>)?|property                  # makes a pair of both
         |login|auth\w{0,12}                                                 # logs in with both
     )
@@ -15259,6 +15259,7 @@ it is a sample from documentation
     |\A(?:2YotnFZFEjr1zCsicMWpAA|tGzv3JOkF0XG5Qx2TlKWIA|(?:Basic )?czZCaGRSa3F0Mzp\w+|7Fjfp0ZBr1KtDRbnfVdmIw
     |mF_9\.B5f-4\.1JqM|45ghiukldjahdnhzdauz|SplxlOBeZQQYbYS6WxSbIA|gX1fBat3bV|A3ddj3w|dpf43f3p2l4k3l03
     |hh5s93j4hdidpola|hdhd0244k9j7ao03|kkk9d7dh3k39sjv7|9djdj82h48djs9d2|dGhlIHNhbXBsZSBub25jZQ==)\Z
+    |\Aabcd[ -]?efgh[ -]?ijkl[ -]?mnop
     - {U9}EXAMPLE
     + {U9}EXAMPLES
     ~ begin, middle, end: AWS begins or ends its samples so; jwt.io's have these signatures, RFCs the rest
@@ -15302,6 +15303,16 @@ it is a pattern
     - \s{0,9}x - ^[a-z]{8,32}$
     + ^k7[Qa-2x9Kv
     ~ begin, middle, end: the syntax of an expression
+it is the header of a JWT, which anybody may see
+    \AeyJ(?:hbGciOi|0eXAiOi|raWQiOi)[A-Za-z0-9_-]{4,400}(?:\.[A-Za-z0-9_-]{0,9})?\Z
+    - eyJhbGciOiJSUzI1NiJ9.
+    + eyJrIjoi{A20}
+    ~ begin, middle, end: {"alg": and the like in Base64 (RFC 7515), without what it signs
+it describes what to put there
+    (?i)\A<[a-z]+(?:[_ -][a-z0-9]+)+>\Z
+    - <my_access_token_2>
+    + <k7Q{A20}>
+    ~ begin, end: angle brackets around words that are joined
 it is PEM, which has a rule of its own
     \ALS0tLS1CRUdJTi|-----BEGIN
     - -----BEGIN PUBLIC KEY-----
@@ -15348,6 +15359,7 @@ it is a placeholder
     (?i)your(?:[_ -]|\w{0,9}(?:pass|key|token|secret))|place.?holder|redacted|dummy|\bfake|example
     |\Areplaced\Z|\Asome[_-]pass\w*\Z|not[_ ]?(?:a[_ ]?)?real
     |(?:change|replace|put|insert|enter)[_ -]?(?:me|this|here|with)|\Atodo(?!\w)
+    |\Agenerate[_ -]|[a-z]{4}[_ -]here\Z
     |\A(?:user(?:name)?|client[_-]id|id|foo)?:(?:pass(?::?word)?|value|bar|(?:client[_-])?secret)\Z
     |\A(?:my|some)[_ -]?(?:\w+[_ -])?(?:key|secret|token|password|data|value)\Z
     |\Ax-(?:oauth-basic|access-token)\Z|\A\w{0,9}[\[<][a-z]+(?:[_ -]\w+)+[\]>]

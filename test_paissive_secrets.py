@@ -27644,6 +27644,14 @@ it is a placeholder
     + change.me + my.key + k7.here + put.in_x + put_in.x + my_7.key + -mykey + mykey- + -Hidden
     + Hidden-
     + your.x9 + k7 here + -changme + chang-me
+    - generate-with-openssl - put_result_below_here - generate a key
+    + regenerate-k7 + degenerate_k7 + generatek7 + k7-hereby + tulip-here9
+it is the header of a JWT, which anybody may see
+    - eyJhbGciOiJSUzI1NiJ9 - eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.sig - eyJraWQiOiJhIn0.
+    + eyJhbGciOiJSUzI1NiJ9.{A12} + {A12}eyJhbGciOiJSUzI1NiJ9 + eyJzZXNzaW9uIjo{A20}
+it describes what to put there
+    - <refresh-token> - <My Access Token 1>
+    + k<my_token> + <my_token>9 + <k7Qx> + <k7-Q!x>
 it is crossed out
     + **k7Qx + *k7Qx*
     - kokoko - kokokokoko
@@ -27916,6 +27924,8 @@ it is a URL or an ARN
     - s0://x
     + Kit+ssh://x + _3://x + s_://x + -arn:x9
 it is a sample from documentation
+    - abcd efgh ijkl mnop - abcdefghijklmnop
+    + k7abcd efgh ijkl mnop
     - 2YotnFZFEjr1zCsicMWpAA - tGzv3JOkF0XG5Qx2TlKWIA - dGhlIHNhbXBsZSBub25jZQ== - gX1fBat3bV
     + k2YotnFZFEjr1zCsicMWpAA + tGzv3JOkF0XG5Qx2TlKWIAk + gX1fBat3bV7
     - JBSWY3DPEHPK3PXP - k7EXAMPLEKEY - EXAMPLE{A20}
@@ -28420,6 +28430,8 @@ TEXTS_AND_IDS = r"""
 + program/localization/cy_GB/labels.inc.php $config['db_pass·word'] = 'Cyfrinair';
 + de.php $labels['pass·word'] = 'Kiel27!Hafen-9';
 + localization/de_DE/labels.php $pass·word = 'tulip7harbor';
+- a.kt val names = setOf("pass·word", "cred·ential", "cert")
++ a.kt options.set("pass·word", "tulip7harbor")
 - src/lang/zh-CN.json "OAuth2: Client Cred·entials": "OAuth2：客户端凭据",
 - src/lang/de.json "pass·word": "\u00dcberschreibungsschutz",
 - a.py pass·word_store = "keepassxc"
