@@ -33448,6 +33448,26 @@ def test_memory_that_a_zip_took_is_free_for_the_next(monkeypatch):
     assert budget.held == 0
 
 
+def test_zips_in_zips_take_memory_together(monkeypatch):
+    inner = zip_of(zipfile.ZIP_STORED, a=b"1")
+    outer = zip_of(zipfile.ZIP_STORED, b=inner)
+    monkeypatch.setattr(ps, "_MAX_HELD", len(outer))
+    budget = ps.ArchiveBudget()
+    files = ps.unpack([outer], "a", budget)
+    _, chunks = next(files)
+    assert "it is a zip that is too large for memory" in refusal(list, ps.unpack(chunks, "b", budget))
+
+
+def test_an_empty_zip_is_not_damaged():
+    assert unpacked(zip_of()) == []
+
+
+def test_what_is_before_the_damage_in_a_gzip_file_is_yielded():
+    packed = gzip.compress(b"1\n" * 9999)[:-8]
+    ((_, chunks),) = ps.unpack([packed], "a.gz", ps.ArchiveBudget())
+    assert next(chunks)[:2] == b"1\n"
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_what_a_zip_compresses_so_that_it_takes_any_memory_is_refused(method):
     assert "it is compressed by a rare method" in refusal(unpacked, zip_of(method, a=b"1"))
