@@ -14766,15 +14766,17 @@ def _key_before(window: bytes, begin: int) -> tuple[int, bytes]:
 
 
 def _keys_around(window: bytes, language: _Language, at: int, sign: bytes) -> list[_AttributeKey]:
-    """Return the keys, in order, of the object that has the key at `at`, as far as they can be read.
+    """Return the keys of the object that has the key at `at`, as far as they can be read, in order.
 
-    Keys before that one may be missing. The object is the elements of XML beside one, for the sign ">"; a
-    mapping in lines of YAML; a tag; else what is in braces, brackets or parentheses.
+    Keys before that one may be missing, or follow the others. The object is the elements of XML beside one,
+    for the sign ">"; a mapping in lines of YAML; a tag; else what is in braces, brackets or parentheses.
     """
     first = max(0, at - _REACH_OF_OBJECT)
     if sign == b">":
-        parents = [parent.end() for parent in _PARENT.finditer(window, first, at)]
-        return _attributes(_ELEMENT, window, parents[-1] if parents else at - 1)
+        # From the name on, then from the parent: the dictionary of a property list has many pairs.
+        keys = _attributes(_ELEMENT, window, at - 1)
+        parents = [parent.end() for parent in _PARENT.finditer(window, first, at + 1)]
+        return keys + _attributes(_ELEMENT, window, parents[-1]) if parents else keys
     line = window.rfind(b"\n", first, at) + 1
     if language.ending == "scalar" and not window[line:at].strip(b" -\"'"):
         return _keys_in_lines(window, line)

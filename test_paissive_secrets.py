@@ -25527,6 +25527,15 @@ def test_no_value_of_source_is_passed_over_for_the_end_of_a_line():
         assert assigned(text.replace("V", "hunterhunter")) != [], text
 
 
+def test_each_key_of_a_property_list_has_its_own_value():
+    pairs = "<key>{}</key>\n<string>{}</string>\n".format
+    text = f"<plist>\n<dict>\n{pairs('Name', 'Acme')}{pairs('password', 'V1')}<key>Wide</key>\n<true/>\n"
+    text += pairs("db_password", "V2") + "</dict>\n</plist>"
+    text = text.replace("V", "hunterhunter")
+    values = {(name, value) for name, _, value in assigned(text, "Info.plist") if "pass" in name}
+    assert values == {("password", "hunterhunter1"), ("db_password", "hunterhunter2")}
+
+
 @pytest.mark.parametrize("line", ["DB_PASSWORD=secret:app/k3Xw9vQz", "x = 'secret:app/k3Xw9vQz'"])
 def test_a_reference_to_a_store_is_no_value(line):
     assert found(line, ".env") == []
