@@ -6747,7 +6747,8 @@ def test_processes_that_write_one_dotenv_file_lose_nothing(here):
         "A=12345678\n" + "A=${A}${A}\n" * 60,
     ],
 )
-def test_a_dotenv_file_that_may_hold_a_secret_must_not_be_read_by_others(text, here, say):
+def test_a_dotenv_file_that_may_hold_a_secret_must_not_be_read_by_others(text, here, say, monkeypatch):
+    monkeypatch.setattr(ps, "MAX_FILE_BYTES", 1 << 20)  # which the last one's values exceed
     (here / ".env").write_text(text)
     (here / ".env").chmod(0o644)
     assert "warning: others can read .env; chmod 600 .env" in say("status")[1]
@@ -20353,10 +20354,9 @@ PARTS_OF_ESCAPES = [b"\\", b"\\\\", b"\\ud83d", b"\\ude00", b"\\u0041", b"u", b"
 PARTS_OF_ESCAPES += [b"&", b"#", b"&#x110000;", b"&#xd83d;", b"amp;", b"lt", b";", b"%", b"%25", b"%4", b"41"]
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_nothing_that_looks_like_escapes_stops_the_mask(seed):
-    rng = random.Random(seed)
-    for _ in range(300):
+def test_nothing_that_looks_like_escapes_stops_the_mask():
+    rng = random.Random(0)
+    for _ in range(150):
         parts = [*rng.choices(PARTS_OF_ESCAPES, k=12), rng.randbytes(2), rng.randbytes(3)]
         rng.shuffle(parts)
         values = [rng.choice(["41's-secret", "&Tr0ubador9", os.fsdecode(b"".join(parts))])]
@@ -32455,8 +32455,9 @@ def test_the_hook_stops_a_commit_that_has_a_secret_and_SKIP_leaves_it_out(reposi
 
 
 def test_a_hook_whose_program_is_gone_refuses_in_one_line(repository, tmp_path, monkeypatch):
-    program = shutil.copy(ps.__file__, tmp_path / "a b.py")
-    subprocess.run([sys.executable, program, "hook", "install"], check=True, capture_output=True)
+    (tmp_path / "a b").mkdir()
+    program = shutil.copy(ps.__file__, tmp_path / "a b")
+    assert run_in_fork([program, "hook", "install"], dict(os.environ), os.curdir, b"", 60).returncode == 0
     os.unlink(program)
     done = subprocess.run([".git/hooks/pre-commit"], capture_output=True, text=True)
     said = f"paissive_secrets: {program} is gone; run `hook install` with the new one\n"
