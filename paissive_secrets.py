@@ -4247,10 +4247,11 @@ def run_credential_command(what: str, command: str, environment: dict[str, str] 
     try:
         printed = run_command(
             words,
-            None,
+            "",
             _CREDENTIAL_SECONDS,
             session=False,  # so that it can ask for a PIN on the terminal
             environment=environment,
+            capture=True,
             show_errors=os.isatty(2),  # "touch your key", or the address to log in at
         )
         if printed:
@@ -4294,7 +4295,7 @@ def ask(prompt: str, *, twice: bool = False) -> str:
 
 def run_command(
     argv: list[str],
-    text: str | None,
+    text: str,
     timeout: float,
     *,
     lock: FileLock | None = None,
@@ -4305,13 +4306,12 @@ def run_command(
     explain: Callable[[bytes, bytes], str] | None = None,
     show_errors: bool = False,
 ) -> str:
-    """Run a command with `text` on stdin, and return its output without a newline at its end.
+    """Run a command with `text` on stdin; with `capture`, return its output without a newline at its end.
 
-    If `text` is None or "", stdin is empty. Unless it is None, the output is only returned with `capture`;
-    without, it is dropped, and "" returned. The command runs in `folder`, by default the working directory,
-    and gets `environment`, by default `child_environment`. If this process is killed, the command keeps the
-    `lock`. With `session`, it leads a session of its own, so that all that it has started is killed with it;
-    without, it can use the terminal.
+    Without `capture`, the output is dropped, and "" returned. The command runs in `folder`, by default the
+    working directory, and gets `environment`, by default `child_environment`. If this process is killed, the
+    command keeps the `lock`. With `session`, it leads a session of its own, so that all that it has started
+    is killed with it; without, it can use the terminal.
 
     Raise Unavailable if it can't be started, fails, takes longer than `timeout` seconds or prints more than
     MAX_FILE_BYTES. That message ends with what `explain(output, end of stderr)` returns, unless that is "";
@@ -4326,25 +4326,34 @@ def run_command(
     stdin, feed, rest = DEVNULL, None, b""
     if text:
         stdin, feed, rest = _open_input(text.encode())
-    unexplained = None if show_errors else DEVNULL
+    stderr: int | None = DEVNULL
+    if explain:
+        stderr = PIPE
+    elif show_errors:
+        stderr = None
+    problem = ""
     try:
         child = Popen(
             argv,
             stdin=stdin,
-            stdout=PIPE if text is None or capture else DEVNULL,
-            stderr=PIPE if explain else unexplained,
+            stdout=PIPE if capture else DEVNULL,
+            stderr=stderr,
             cwd=folder,
             env=child_environment(text) if environment is None else environment,
             pass_fds=(lock.fd,) if lock and os.name != "nt" else (),
             start_new_session=session,
         )
     except OSError as error:
-        if feed:
-            feed.close()
-        raise Unavailable(f"{argv[0]}: {error.strerror}") from None
+        problem = f"{argv[0]}: {error.strerror}"
+    except UnicodeEncodeError:  # it holds a word of the command
+        problem = "this locale lacks a character of the command: use one with UTF-8, or set PYTHONUTF8=1"
     finally:
         if stdin != DEVNULL:
             os.close(stdin)
+    if problem:
+        if feed:
+            feed.close()
+        raise Unavailable(problem)
     child.stdin = feed
     output = _Output(child.stdout)
     errors = _Output(child.stderr, is_tail=True)
@@ -4478,11 +4487,11 @@ def _kill(child: subprocess.Popen[bytes], session: bool) -> None:
     child.wait()
 
 
-def child_environment(value: str | None = None) -> dict[str, str]:
+def child_environment(value: str = "") -> dict[str, str]:
     """Return this process's environment for a user's command, less what that need not know.
 
-    Left out are stages of secrets that are variables here, store credentials, variables that have `value`,
-    and CREDENTIALS_DIRECTORY, systemd's folder, if it has or may have a store credential.
+    Left out are stages of secrets that are variables here, store credentials, variables that have `value`
+    unless that is "", and CREDENTIALS_DIRECTORY, systemd's folder, if it has or may have a store credential.
     """
     found = environment_now()
     folder = found.get("CREDENTIALS_DIRECTORY", "")
@@ -4496,7 +4505,7 @@ def child_environment(value: str | None = None) -> dict[str, str]:
     return {
         name: text
         for name, text in found.items()
-        if not (is_store_credential(name) or is_stage(name, found) or text == value)
+        if not (is_store_credential(name) or is_stage(name, found) or (value and text == value))
     }
 
 
@@ -12559,12 +12568,12 @@ class _Rotation:
     def require_pending(self) -> str:
         """Return the pending value; raise NotFound without one, since there is nothing to finish."""
         pending = self.value("pending")
-        if pending is None and "started" in self.policy:
+        if pending is not None:
+            return pending
+        if "started" in self.policy:
             hint = f"use: rotate now {self._word}, or: rotate abort {self._word}"
             raise NotFound(f"the rotation of {self._shown} ended before it had a new value", hint=hint)
-        if pending is None:
-            raise NotFound(f"no rotation of {self._shown} was left unfinished", hint="nothing to do")
-        return pending
+        raise NotFound(f"no rotation of {self._shown} was left unfinished", hint="nothing to do")
 
     def check_finished(self) -> None:
         """Raise Conflict if there is a pending value, unless it is current and only has yet to be deleted.
@@ -12608,7 +12617,7 @@ class _Rotation:
         """Store the value of a stage."""
         self._store.set(self._store.stage_name(self._name, stage), value)
 
-    def _run(self, kind: str, value: str | None) -> Any:
+    def _run(self, kind: str, value: str) -> Any:
         """Run a step of the policy with a value; return what a generator generates.
 
         Without the step, do nothing, or generate a token. Raise RotationFailed if it fails; it ends with the
@@ -12643,7 +12652,7 @@ class _Rotation:
             raise RotationFailed(f"{kind} of {self._shown} failed: {problem}", hint=self._hint_after(kind))
         return result
 
-    def _call(self, kind: str, value: str | None) -> Any:
+    def _call(self, kind: str, value: str) -> Any:
         """Call the step's function and return its result; a generator gets no argument, others get the value.
 
         Raise RotationFailed if it returns False or raises anything, whose text isn't repeated, and BadValue
@@ -12741,7 +12750,7 @@ def _warn_of_missing_program(what: str, step: Any, folder: str) -> None:
         return
     try:
         # Ask a shell, so that its builtins count as well.
-        run_command(["sh", "-c", 'command -v -- "$1"', "sh", program], None, 10, folder=folder)
+        run_command(["sh", "-c", 'command -v -- "$1"', "sh", program], "", 10, folder=folder)
     except Unavailable:
         warn_once(f"{what}: there is no program {show(program)} here, seen from {folder}")
 

@@ -7532,12 +7532,12 @@ def test_a_command_has_time_for_a_pin_to_be_typed_but_not_for_ever(monkeypatch):
 
 def test_the_cause_of_a_failure_is_at_the_end_of_what_a_command_complains():
     argv = ["sh", "-c", "head -c 200000 /dev/zero >&2; echo cause >&2; exit 1"]
-    said = refusal(ps.run_command, argv, None, 60, explain=lambda output, errors: errors[-6:].decode())
+    said = refusal(ps.run_command, argv, "", 60, explain=lambda output, errors: errors[-6:].decode())
     assert said.startswith("Unavailable: it ended with status 1: cause")
 
 
 def test_a_command_may_complain_at_length_and_shows_nothing_of_it(capfd):
-    assert ps.run_command(["sh", "-c", "head -c 200000 /dev/zero >&2; echo v"], None, 60) == "v"
+    assert ps.run_command(["sh", "-c", "head -c 200000 /dev/zero >&2; echo v"], "", 60, capture=True) == "v"
     assert ps.run_command(["sh", "-c", "cat; cat >&2"], "v", 60) == ""
     assert capfd.readouterr() == ("", "")
 
@@ -7565,17 +7565,17 @@ def test_a_users_command_gets_no_stages_nor_keys_to_stores_nor_the_value(monkeyp
 
 def test_a_command_may_print_at_length():
     argv = ["sh", "-c", "head -c 300000 /dev/zero | tr '\\0' v"]
-    assert ps.run_command(argv, None, 60) == "v" * 300_000
+    assert ps.run_command(argv, "", 60, capture=True) == "v" * 300_000
 
 
 def test_what_a_command_prints_ends_when_nothing_has_its_output_open():
-    assert ps.run_command(["sh", "-c", "(sleep 0.1; echo b) & echo a"], None, 60) == "a\nb"
+    assert ps.run_command(["sh", "-c", "(sleep 0.1; echo b) & echo a"], "", 60, capture=True) == "a\nb"
 
 
 @pytest.mark.skipif(not shutil.which("setsid"), reason="needs setsid")
 def test_what_a_command_leaves_running_in_a_session_of_its_own_has_no_more_time_than_the_command():
     argv = ["sh", "-c", "setsid sleep 0.9 & :"]
-    assert refusal(ps.run_command, argv, None, 0.1) == "Unavailable: it took longer than 0.1 s"
+    assert refusal(ps.run_command, argv, "", 0.1, capture=True) == "Unavailable: it took longer than 0.1 s"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -7607,7 +7607,11 @@ def test_what_can_not_be_started_is_one_error(tmp_path):
     program.write_bytes(b"\0")
     program.chmod(0o700)
     said = f"Unavailable: {program}: Exec format error"
-    assert refusal(ps.run_command, [str(program)], None, 60) == said
+    assert refusal(ps.run_command, [str(program)], "v", 60) == said
+    said = (
+        "Unavailable: this locale lacks a character of the command: use one with UTF-8, or set PYTHONUTF8=1"
+    )
+    assert refusal(ps.run_command, ["true", "\ud800"], "v", 60) == said
 
 
 @contextlib.contextmanager
@@ -7622,7 +7626,7 @@ def typed(text):
 
 def test_a_command_reads_nothing_from_our_stdin():
     with typed(b"a value"):
-        assert ps.run_command(["wc", "-c"], None, 60).strip() == "0"
+        assert ps.run_command(["wc", "-c"], "", 60, capture=True).strip() == "0"
 
 
 def test_a_command_gets_all_of_a_text_that_a_pipe_has_no_room_for():
@@ -7689,7 +7693,9 @@ def test_a_command_that_takes_too_long_leaves_nothing_running(tmp_path):
     script = f"(trap '' TERM; exec 3>{tmp_path}/fifo; sleep 3; echo late >&3) &"
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", ResourceWarning)  # of a process that nobody waited for
-        assert "it took longer than 0.5 s" in refusal(ps.run_command, ["sh", "-c", script], None, 0.5)
+        assert "it took longer than 0.5 s" in refusal(
+            ps.run_command, ["sh", "-c", script], "", 0.5, capture=True
+        )
     assert warned == []
     os.set_blocking(fifo, True)
     assert os.read(fifo, 9) == b""  # once nobody has it open
@@ -7744,9 +7750,9 @@ def test_no_group_of_processes_is_killed_that_a_command_does_not_lead(monkeypatc
     killed, started, is_leader, argv = [], [], [], ["sleep", "60"]
     monkeypatch.setattr(os, "killpg", lambda *group: killed.append(group))
     monkeypatch.setattr(subprocess, "Popen", start)
-    assert "it took longer" in refusal(ps.run_command, argv, None, 0.1, session=False)
+    assert "it took longer" in refusal(ps.run_command, argv, "", 0.1, capture=True, session=False)
     assert killed == []  # by then, its number may be that of another's
-    assert "it took longer" in refusal(ps.run_command, argv, None, 0.1)
+    assert "it took longer" in refusal(ps.run_command, argv, "", 0.1, capture=True)
     assert len(killed) == 1
     assert is_leader == [False, True]
     assert [child.returncode for child in started] == [-signal.SIGKILL] * 2  # both were waited for
@@ -22720,7 +22726,7 @@ def test_no_command_gets_the_folder_in_which_what_opens_a_store_is(run, tmp_path
 
 
 def test_an_empty_environment_that_is_passed_is_a_commands(monkeypatch):
-    assert ps.run_command(["/usr/bin/env"], None, 10, environment={}) == ""
+    assert ps.run_command(["/usr/bin/env"], "", 10, environment={}, capture=True) == ""
 
 
 def test_run_names_settings_of_a_dotenv_file_that_look_random_for_they_are_shown(run, here):
