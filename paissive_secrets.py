@@ -2643,13 +2643,6 @@ class Store:
         """
         return ()
 
-    def layered_files(self) -> list[str]:
-        """Return the files beside a .env that other loaders read, too.
-
-        These are .env.local, .env.production and the like.
-        """
-        return []
-
     def plain_settings(self) -> dict[str, str]:
         """Return {name: text} of settings, such as DB_HOST in a .env."""
         return {}
@@ -3688,6 +3681,20 @@ class EnvironmentStore(Store):
         for variable, value in changes.items():
             self._check_settable(variable, value)
 
+        if self._writes_file():
+            self._set_in_file(values, check)
+            # Variables would hide the new values from this process.
+            in_variables = {name: value for name, value in changes.items() if name in os.environ}
+        else:
+            check()
+            in_variables = changes
+        os.environ.update(in_variables)
+        self._set_here.update(in_variables)
+        self._deleted_here.difference_update(changes)
+
+    def _set_in_file(self, values: Mapping[str, str], check: Callable[[], None]) -> None:
+        """Set values in the dotenv file, after `check` under its lock; warn if a mounted file hides one."""
+
         def change(dotenv: Dotenv) -> str:
             """Return the text with the values; record the names that replace another spelling of theirs."""
             check()
@@ -3695,23 +3702,14 @@ class EnvironmentStore(Store):
             self._replaced = {name for name, key in keys.items() if key in dotenv.assigned and key != name}
             return dotenv.with_values({keys[name]: value for name, value in values.items()})
 
-        here = changes
-        if self._writes_file():
-            self._rewrite(change)
-            # Variables would hide the new values from this process.
-            here = {variable: changes[variable] for variable in changes.keys() & set(os.environ)}
-            for name in values:
-                mounted = credential_path(name)
-                # A command warns by itself; a variable gets the new value.
-                if mounted and not self._persists and checked_variable(name) not in os.environ:
-                    warn_once(
-                        f"{mounted} comes before {self.plaintext_file()}, so {show(name)} has its value"
-                    )
-        else:
-            check()
-        os.environ.update(here)
-        self._set_here.update(here)
-        self._deleted_here.difference_update(changes)
+        self._rewrite(change)
+        if self._persists:  # a command warns by itself
+            return
+        for name in values:
+            mounted = credential_path(name)
+            # A variable comes before the mounted file, and gets the new value.
+            if mounted and variable_name(name) not in os.environ:
+                warn_once(f"{mounted} comes before {self.plaintext_file()}, so {show(name)} has its value")
 
     def _check_settable(self, variable: str, value: str) -> None:
         """Raise BadValue if a variable can't have this value.
@@ -3787,16 +3785,18 @@ class EnvironmentStore(Store):
         hidden = self._deleted_here.difference(os.environ)
         found = {name for name in found if variable_name(name) not in hidden}
         found |= self._set_here & set(os.environ)  # whatever they look like: the program calls them secrets
-        # Only what `get` accepts: a stranger's file may hold escape sequences, for instance.
-        accepted = sorted(name for name in found if _has_variable(name) and not name_problem(name))
-        # Of my-token in the file and the variable MY_TOKEN that `load_env` makes of it, the last, my-token.
-        names = {variable_name(name): name for name in accepted}
-        for variable in names:
+        spellings = {}  # one for each variable
+        # The last one counts: my-token of the file, not the MY_TOKEN that `load_env` makes of it.
+        for name in sorted(found):
+            # Only what `get` accepts: a stranger's file may hold escape sequences, for instance.
+            if _has_variable(name) and not name_problem(name):
+                spellings[variable_name(name)] = name
+        for variable in spellings:
             base = base_of_stage(variable)
             # A rotation of my-token makes MY_TOKEN__PREVIOUS, which must pass for its stage.
-            if base in names:
-                names[variable] = names[base] + variable[len(base) :]
-        return iter(names.values())
+            if base in spellings:
+                spellings[variable] = spellings[base] + variable[len(base) :]
+        return iter(spellings.values())
 
     def location(self) -> str:
         """Return "env FILE", with symlinks resolved."""
@@ -3878,11 +3878,6 @@ class EnvironmentStore(Store):
     def reserved_settings(self) -> Iterable[str]:
         """Return the settings of this tool and of Vault in the file."""
         return filter(is_store_setting, map(variable_name, self._load().assigned))
-
-    def layered_files(self) -> list[str]:
-        """Return the files beside it that other loaders read, too."""
-        path = self.plaintext_file()
-        return layers_beside(path) if os.path.basename(path) == ".env" else []
 
     def plain_settings(self) -> dict[str, str]:
         """Return the file's settings that no variable has, by variable."""
@@ -4106,7 +4101,10 @@ _NO_DOTENV = Dotenv("")  # in place of a file that isn't there
 
 
 def layers_beside(path: str) -> list[str]:
-    """Return the names of files such as .env.local in the folder of a file; none if it can't be listed."""
+    """Return the files such as .env.local beside a .env, which other loaders read, too.
+
+    Return [] if the folder can't be listed.
+    """
     with suppress(OSError):
         return sorted(filter(re.compile(_LAYER).fullmatch, os.listdir(os.path.dirname(path) or ".")))
     return []
@@ -4160,8 +4158,13 @@ def credential_path(name: str) -> str:
     variable = variable_name(name)
     chosen = os.environ.get(variable + "_FILE", "")
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    paths = [os.path.join(folder, key) for key in (name, variable)] if folder else []
-    return chosen or next(filter(os.path.isfile, paths), "")
+    if chosen or not folder:
+        return chosen
+    for key in (name, variable):
+        path = os.path.join(folder, key)
+        if os.path.isfile(path):
+            return path
+    return ""
 
 
 # === Store credentials ===
@@ -6048,8 +6051,14 @@ class Opener:
                 "then elsewhere import - --all"
             )
             raise Conflict(problem, hint=hint)
+        identities = () if by_password else self.configured_identities()
+        candidates: Iterable[Access]
+        if identities:
+            candidates = self._open_by_identity(identities, known.member)
+        else:
+            candidates = [self.open_by_password()]
         found = []
-        for access in self._candidates(known.member, by_password):
+        for access in candidates:
             if known.fits(access.keys.fingerprint()):
                 return access._replace(known=known)
             found.append(access)
@@ -6191,17 +6200,12 @@ class Opener:
                 problems[path] = error
         return access._replace(problems=problems, set_times=set_times)
 
-    def _candidates(self, member: str, by_password: bool) -> Iterator[Access]:
-        """Yield access by each file that PAISSIVE_IDENTITY opens or, without one, by the password.
+    def _open_by_identity(self, identities: tuple[Identity, ...], member: str) -> Iterator[Access]:
+        """Yield access by each file that one of these identities opens, the store's own identity first.
 
-        `by_password` ignores PAISSIVE_IDENTITY. The store's own identity comes first, then this member's
-        file. A key may open several members' files, some of them planted. Raise WrongKey, Locked or Corrupt
-        if the password doesn't open the store, and `_stranger_error` if PAISSIVE_IDENTITY opens nothing.
+        Then come the members' files, that of `member` before others. A key may open several, some of them
+        planted. Raise `_stranger_error` if nothing opens.
         """
-        identities = () if by_password else self.configured_identities()
-        if not identities:
-            yield self.open_by_password()
-            return
         keys = None
         errors: list[SecretsError] = []  # about files that this identity may open once they are repaired
         # Never take an identity for the store's because there are no members: somebody may have removed them.
@@ -6209,8 +6213,9 @@ class Opener:
             with _collect_errors(path, errors):
                 open_file(path, [identity])
                 keys = self._files.keys_of(identity)
-        is_found = keys is not None
+        is_found = False
         if keys:
+            is_found = True
             yield Access(keys, "identity")
         for name in sorted(self._files.member_names(), key=lambda name: name != member):
             access = None
@@ -21049,8 +21054,9 @@ def _note_left_out(store: Store, environment: Mapping[str, str], settings: Mappi
     shown = sorted(name for name in settings if looks_random(settings[name]))
     if shown:
         _say(f"note: settings are not masked, but these look random: {', '.join(shown)}")
-    layers = store.layered_files() if settings else []
-    if layers:
+    path = store.plaintext_file()
+    layers = layers_beside(path)
+    if settings and os.path.basename(path) == ".env" and layers:
         files = ", ".join(layers)
         _say(f"note: this reads .env, and not {files}; run --backend file leaves all of them to the program")
 
