@@ -4320,12 +4320,8 @@ def run_command(
     MAX_FILE_BYTES. That message ends with what `explain(output, end of stderr)` returns, unless that is "";
     without `explain`, stderr is dropped or, with `show_errors`, ours.
     """
-    import signal
-    from subprocess import DEVNULL, PIPE, Popen
+    from subprocess import DEVNULL, PIPE
 
-    # The exit status would be lost, and Python would report 0.
-    if hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
-        raise Unavailable("this process ignores SIGCHLD, so it can't see how a command ends")
     stdin, feed, rest = DEVNULL, None, b""
     if text:
         stdin, feed, rest = _open_input(text.encode())
@@ -4334,9 +4330,8 @@ def run_command(
         stderr = PIPE
     elif show_errors:
         stderr = None
-    problem = ""
     try:
-        child = Popen(
+        child = _start_command(
             argv,
             stdin=stdin,
             stdout=PIPE if capture else DEVNULL,
@@ -4346,17 +4341,13 @@ def run_command(
             pass_fds=(lock.fd,) if lock and os.name != "nt" else (),
             start_new_session=session,
         )
-    except OSError as error:
-        problem = f"{argv[0]}: {error.strerror}"
-    except UnicodeEncodeError:  # it holds a word of the command
-        problem = "this locale lacks a character of the command: use one with UTF-8, or set PYTHONUTF8=1"
+    except Unavailable:
+        if feed:
+            feed.close()
+        raise
     finally:
         if stdin != DEVNULL:
             os.close(stdin)
-    if problem:
-        if feed:
-            feed.close()
-        raise Unavailable(problem)
     child.stdin = feed
     output = _Output(child.stdout)
     errors = _Output(child.stderr, is_tail=True)
@@ -4369,6 +4360,23 @@ def run_command(
             problem = f"{problem}: {cause}"
         raise Unavailable(problem)
     return without_newline(output.data.decode(errors="surrogateescape"))
+
+
+def _start_command(argv: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Return a command that has been started with these options of Popen, or raise Unavailable."""
+    import signal
+    from subprocess import Popen
+
+    # The exit status would be lost, and Python would report 0.
+    if hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        raise Unavailable("this process ignores SIGCHLD, so it can't see how a command ends")
+    try:
+        return Popen(argv, **options)
+    except OSError as error:
+        problem = f"{argv[0]}: {error.strerror}"
+    except UnicodeEncodeError:  # which holds a word of the command
+        problem = "this locale lacks a character of the command: use one with UTF-8, or set PYTHONUTF8=1"
+    raise Unavailable(problem)
 
 
 def _open_input(data: bytes) -> tuple[int, IO[bytes] | None, bytes]:
