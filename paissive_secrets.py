@@ -15026,6 +15026,9 @@ _LINE_OF_ITS_OWN = lazily(
 )
 _ASSIGNING = ("config", "json", "none", "shell", "markup")  # languages whose lines set values to names
 _LONG_PART = lazily(r"[A-Za-z0-9_-]{16,}")
+_BASE64_WITH_SIGNS = lazily(  # which break it into short parts
+    r"(?=[^+/]*[+/])(?=\D*\d)(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])(?:[A-Za-z0-9+/]{4}){5,}\Z"
+)
 _MIXTURE = lazily(r"(?=\D{0,99}\d)[^A-Za-z]{0,99}[A-Za-z]")
 _HEX_RUN = lazily(r"(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{16}|(?=\d*[A-F])(?=[A-F]*\d)[0-9A-F]{16}")
 _CAMEL_NAME = lazily(r"(?=\w*[a-z][A-Z]|\w*_)[A-Za-z_]\w*\Z")
@@ -15225,7 +15228,10 @@ def looks_random(value: str) -> bool:
         value = value[: row.start()] + value[row.end() :]
     if len(value) < 12 or len(set(value)) < 7:
         return False
-    return _has_mixed_symbols(value) or any(map(_is_mixture, _LONG_PART.findall(value)))
+    parts = _LONG_PART.findall(value)
+    if _BASE64_WITH_SIGNS.match(value):
+        parts.append(value.replace("/", "").replace("+", ""))
+    return _has_mixed_symbols(value) or any(map(_is_mixture, parts))
 
 
 def _has_mixed_symbols(value: str) -> bool:
@@ -16094,6 +16100,9 @@ def _is_word(value: str, c: Candidate) -> bool:
     if is_password or is_weak_password(c):
         return False
     is_entry = c.kind == "key" and len(value) < 20 and not _SYMBOLS.intersection(value)
+    # In settings, a shorter one that was drawn: LICENSE_KEY=gK1aeV1dATRD.
+    if is_entry and _is_in_settings(c) and _opens_something(c) and len(value) > 11 and _is_mixture(value):
+        return False
     if (is_entry or c.kind in ("auth", "cred")) and not looks_random(value.rpartition(" ")[2]):
         return True
     if len(value) < 10 and value.rstrip("smhd").isdigit():  # 30s

@@ -27475,6 +27475,10 @@ def test_a_drawn_value_is_a_long_mixture_behind_any_words():
         ("{L100}7", True),
         ("{d99}x", False),
         ("{d100}x", False),
+        ("GRB0cLDWg3N4/4sE6pcrwcm5", True),
+        ("3+sH/PNIuutm4+61K9If6U4b", True),
+        ("Users/Ada/Harbor9/Station/tulip7", False),
+        ("config/Harbor/station9/x", False),
         ("acme_test_{A20}", True),
         ("administration_of_the_{A20}", True),
         ("administration_" * 4 + "{A20}", True),
@@ -27996,6 +28000,13 @@ stub.to_return(body: {"toke·n" => "2a1ace52255252df566af0faaedfbfa7"})
 {"id": 4, "note": null, "test": false, "toke·n": "2a1ace52255252df566af0faaedfbfa7", "total": "0.00"}
 === it is the id of a key, a.env
 S3_ACCESS_KE·Y=Q3AM3UQ867SPQQA43P2F
+=== , a.env
+LICENSE_KE·Y=gK1aeV1dATRD
+=== it is a number, a name or a word, a.env
+LICENSE_KE·Y=gK1aeV1dATR
+gateway_ke·y=gK1aeV1dATRD
+=== it is a number, a name or a word, a.py
+LICENSE_KE·Y = "gK1aeV1dATRD"
 === , a.env
 S3_SECRET_ACCESS_KE·Y=Q3AM3UQ867SPQQA43P2F
 S3_ACCESS_KE·Y=3f9a1c7be2d84065af19
