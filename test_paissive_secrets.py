@@ -1456,6 +1456,7 @@ def test_an_error_comes_whole_out_of_another_process():
         error = kind("no secret named 'X'", hint="see: list")
         assert repr(error) == f"""{kind.__name__}("no secret named 'X'")"""
         assert str(pickle.loads(pickle.dumps(error))) == str(copy.copy(error)) == str(error)
+        assert repr(error.seen_in("a.py")) == f"""{kind.__name__}("a.py: no secret named 'X'")"""
 
 
 def test_an_error_is_also_the_more_general_one_of_its_kind_and_no_other():
@@ -5296,11 +5297,20 @@ def test_a_policy_and_its_functions_are_found_by_another_spelling_of_the_secrets
 )
 def test_a_secret_without_a_policy_has_one_lock_for_all_spellings_of_its_name(store, name, other, here):
     policies = ps.Policies(store())
-    with policies.hold_rotations([name]):
-        refused = f"Conflict: a rotation of {other!r} is under way"
-        assert refusal(policies.rotation_lock(other).__enter__).startswith(refused)
+    with policies.hold_rotations([other]):
+        refused = f"Conflict: a rotation of {name!r} is under way"
+        assert refusal(policies.rotation_lock(name).__enter__).startswith(refused)
     with policies.hold_rotations([name, other]):  # takes it once
         pass
+
+
+@pytest.mark.parametrize("kind", [ps.Denied, ps.Unavailable])
+@pytest.mark.parametrize(("owner", "method"), [(ps.Policies, "spelling_of"), (ps.FileLock, "__enter__")])
+def test_what_goes_on_without_a_lock_ignores_that_none_can_be_made(kind, owner, method, here, monkeypatch):
+    monkeypatch.setattr(owner, method, unittest.mock.Mock(side_effect=kind("no")))
+    with ps.Policies(ps.EnvironmentStore()).hold_rotations(["A_TOKEN"]):
+        (here / "held").touch()
+    assert (here / "held").exists()
 
 
 def test_a_policy_is_found_by_a_name_with_the_mount_of_vault(here):
@@ -6475,6 +6485,12 @@ def test_a_value_that_the_locale_can_not_encode_is_refused_before_anything_is_wr
     assert done.stderr == b"paissive_secrets: this locale can't encode the value of 'A_TOKEN'; use UTF-8\n"
 
 
+def test_a_value_that_the_locale_can_not_encode_is_no_variable(monkeypatch):
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
+    said = "BadValue: this locale can't encode the value of 'A_TOKEN'; use UTF-8"
+    assert refusal(ps.EnvironmentStore().set, "A_TOKEN", "é") == said
+
+
 # --- Programs and their variables ---
 
 
@@ -7186,7 +7202,7 @@ def test_what_does_not_take_in_a_moved_secret_is_read_as_ever(moved):
     assert list(ps.EnvironmentStore().names()) == ["DB_URL", "DSN", "OLD_TOKEN"]
 
 
-def test_what_was_moved_is_not_set_rotated_or_deleted_where_it_was(moved, say):
+def test_what_was_moved_is_not_set_rotated_or_deleted_where_it_was(moved, say, monkeypatch):
     is_moved = "'DB_PASSWORD' is in the file store, as .env says; use --backend file"
     for command in (
         ["set", "DB_PASSWORD"],
@@ -7195,6 +7211,12 @@ def test_what_was_moved_is_not_set_rotated_or_deleted_where_it_was(moved, say):
     ):
         status, said = say(*command, stdin="new")
         assert status == 2 and is_moved in said
+        status, said = say(*command, stdin="new")
+        assert status == 2 and is_moved in said
+    store = ps.EnvironmentStore(".env")
+    assert refusal(store.delete, "DB_PASSWORD").startswith(f"Moved: {is_moved}")
+    monkeypatch.setenv("DB_PASSWORD", "pw")
+    assert refusal(store.set, "DB_PASSWORD", "new").startswith(f"Moved: {is_moved}")
     assert (moved / ".env").read_text() == MOVED
 
 
@@ -19170,6 +19192,16 @@ def test_a_value_set_under_a_mounted_file_is_reported(here, monkeypatch, capsys)
     assert said in capsys.readouterr().err
 
 
+def test_no_mounted_file_is_reported_where_a_variable_or_the_command_takes_care(here, monkeypatch, capsys):
+    Path("mounted").write_text("old")
+    monkeypatch.setenv("DB_PASSWORD_FILE", f"{here}/mounted")
+    store = ps.EnvironmentStore("app.env")
+    store.persistent_view().set("DB_PASSWORD", "new")
+    monkeypatch.setenv("DB_PASSWORD", "old")
+    store.set("DB_PASSWORD", "newer")
+    assert (os.environ["DB_PASSWORD"], capsys.readouterr().err) == ("newer", "")
+
+
 # === Templates ===
 
 REFERENCE = "${secret:X}"
@@ -22027,6 +22059,16 @@ def test_a_sealed_policy_of_another_version_is_refused_by_name(files):
     }.items():
         files.policy_store().set("DB", first + '{"every": "1d"}')
         assert refusal(ps.Policies(files).get, "DB") == f"BadValue: the policy of 'DB' {said}"
+
+
+def test_a_command_in_a_hint_about_a_policy_quotes_the_name(files):
+    policies, name = ps.Policies(files), "$(id)"
+    files.policy_store().set(name, "{}")
+    assert refusal(policies.get, name).endswith("; rotate unschedule '$(id)', then schedule it again")
+    files.policy_store().delete(name)
+    policies.change(name, {"every": "1d", "revoke": "true"})
+    files.set_all({name: NEW, files.stage_name(name, "previous"): OLD})
+    assert "; use: rotate drop '$(id)', or with" in refusal(policies.check_settled, name)
 
 
 # What a failing step says.
