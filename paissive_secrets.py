@@ -5746,6 +5746,9 @@ class SealedFolder:
 
         Raise Unsafe if others can write there, Denied or Unavailable for an OSError, also of the caller's.
         """
+        above = os.path.dirname(self.path)
+        if not os.path.isdir(above):
+            raise Unavailable(f"there is no folder {above} for the store", hint="make it, or mount it, first")
         with disk_errors(f"change {self.path}"):
             self.check(folder, make=True)
             with FileLock(self.path):
@@ -20413,7 +20416,12 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 def _run_command(words: list[str]) -> int:
     """Run one command; return its exit code or, for an error, print that and return the error's code."""
     try:
-        args = _parse(words)
+        try:
+            args = _parse(words)
+        except SystemExit:
+            if sys.stdout:
+                sys.stdout.flush()  # the help: a full disk is an error here, too
+            raise
         try:
             code: int = args.run(args)
             if sys.stdout:  # under pythonw, there is none
@@ -20448,9 +20456,14 @@ def run_as_program() -> NoReturn:
     import signal
 
     gc.freeze()  # don't search all this code for garbage, not at the end either
-    for name, mode in ("stdin", "r"), ("stdout", "w"), ("stderr", "w"):
+    # If the caller closed stdout, open it for reading: writing to it is an error then, and loses nothing
+    # unnoticed. Under pythonw, nobody closed it.
+    stdout_flags = os.O_WRONLY if os.name == "nt" else os.O_RDONLY
+    for name, flags in ("stdin", os.O_RDONLY), ("stdout", stdout_flags), ("stderr", os.O_WRONLY):
         if getattr(sys, name) is None:  # closed by the caller
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+            fd = os.open(os.devnull, flags)
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(fd, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
     # UTF-8 in any locale, without the \r of Windows; with a buffer even under PYTHONUNBUFFERED, since without
     # one a full disk cuts off the output unnoticed.
     raw = open(sys.stdout.fileno(), "wb")  # noqa: SIM115
@@ -20529,9 +20542,12 @@ def _parse_command(name: str, words: list[str]) -> Namespace:
     try:
         args = parse(words)
     except BadValue as error:
-        if "--generate" not in words or "required: NAME" not in error.message:
+        if name == "config set" and "--value" in words:
+            hint = "pipe the value of a secret in: config set KEY --secret"
+        elif "--generate" in words and "required: NAME" in error.message:
+            hint = f"--generate takes the word after it for its SPEC: {name} NAME --generate"
+        else:
             raise
-        hint = f"--generate takes the word after it for its SPEC: {name} NAME --generate"
         raise error.reworded(error.message, hint) from None
     args.run = run
     args.command_line = command_line

@@ -11354,6 +11354,13 @@ def test_of_what_is_set_together_each_folder_is_checked_and_synced_once(files, m
     assert len(checked) == 2 * once
 
 
+def test_a_store_in_a_missing_folder_says_what_to_make(monkeypatch, tmp_path):
+    monkeypatch.setenv("PAISSIVE_SECRETS_DIR", str(tmp_path / "gone/store"))
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "a-password")
+    problem = f"Unavailable: there is no folder {tmp_path}/gone for the store; make it, or mount it, first"
+    assert refusal(ps.FileStore().set, "A", "1") == problem
+
+
 def test_a_failure_after_some_files_are_written_does_not_say_that_all_is_unchanged(files, monkeypatch):
     replace, times = os.replace, iter([True])
 
@@ -23525,7 +23532,8 @@ def test_run_on_a_terminal_with_stdout_to_elsewhere_lets_the_command_read_from_i
 def test_run_with_closed_outputs():
     words = f"{shlex.join(RUN)} APP_TOKEN -- sh -c 'echo a; echo b >&2' >&-"
     done = subprocess.run(words, shell=True, capture_output=True, env={**os.environ, **SECRETS})
-    assert (done.stdout, done.stderr, done.returncode) == (b"", b"b\n", 0)
+    unwritten = b"b\npaissive_secrets: the command's output can't be written: bad file descriptor\n"
+    assert (done.stdout, done.stderr, done.returncode) == (b"", unwritten, 2)
     words = words.replace(">&-", "2>&-")
     done = subprocess.run(words, shell=True, capture_output=True, env={**os.environ, **SECRETS})
     assert (done.stdout, done.stderr, done.returncode) == (b"a\n", b"", 0)
@@ -37990,7 +37998,9 @@ def test_a_closed_pipe_and_a_full_disk_end_quietly(tmp_path):
 
     assert shell("$$ get A | head -c 1; exit ${PIPESTATUS[0]}") == (141, b"x", b"")
     full = b"paissive_secrets: No space left on device: the output\n"
-    assert shell("$$ get A > /dev/full") == (2, b"", full)
+    assert shell("$$ get A > /dev/full") == shell("$$ help set > /dev/full") == (2, b"", full)
+    closed = b"paissive_secrets: Bad file descriptor: the output\n"
+    assert shell("$$ get A >&-") == (2, b"", closed)
     assert shell("$$ set B --generate >&-")[0] == shell("$$ import - <&-")[0] == 0
     ascii_only = (
         "LC_ALL=C PYTHONCOERCECLOCALE=0 PYTHONUTF8=0 PAISSIVE_IDENTITY=x"  # of which an error has a …
@@ -38319,6 +38329,10 @@ WRONG_COMMANDS = [
     ("export --formt c4nary", "unrecognized arguments; did you mean --format?"),
     ("list --jso", "unrecognized arguments; did you mean --json?"),
     ("set X --from-fle c4nary", "unrecognized arguments; did you mean --from-file?"),
+    (
+        "config set a.b --secret --value c4nary",
+        "unrecognized arguments; pipe the value of a secret in: config set KEY --secret",
+    ),
     (
         "list --json=c4nary",
         "argument --json: ignored explicit argument; see: paissive_secrets.py list --help",
