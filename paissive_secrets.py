@@ -16524,6 +16524,9 @@ def _literal_spans(text: bytes, path: str) -> Iterator[Span]:
 
 def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
     """Return the verdict on a candidate, low at most if what stands around it says that it is uncertain."""
+    span = judge_candidate(c, path)
+    if span.confidence in ("", "low"):  # most, which nothing below would change
+        return span
     reason = ""
     if c.value.isalpha() and _is_apart(text, c):
         reason = "it is a word below or beside a label"
@@ -16543,7 +16546,7 @@ def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
         reason = "a test sets it, and nothing beside it logs in"
     elif _passes_to_name(text, c):
         reason = "it is a name in the same text, and `pass` is a verb"
-    return judge_candidate(c, path, reason)
+    return judge_candidate(c, path, reason) if reason else span
 
 
 _MODULE_DOCS = lazily(rb"(?:DOCUMENTATION|EXAMPLES|RETURN)\s*=\s*[rR]?(\"{3}|'{3})")
