@@ -15014,7 +15014,7 @@ _CALLED_WITH = lazily(  # what is before the first of two arguments, a name and 
     r"""(?xi)
     (?:
         get\w{0,12}|env\w{0,3}|config|option|default|fetch|lookup           # falls back on the value
-        |set(?!of\()\w{0,20}|put|add\w{0,12}|append|define                           # sets it
+        |set(?!of\()\w{0,20}|put|add\w{0,12}|append|define                  # sets it, but setOf doesn't
         |entry|field|header|pair(?:<[^<>]{1,40}>)?|property                  # makes a pair of both
         |login|auth\w{0,12}                                                 # logs in with both
     )
@@ -21091,8 +21091,8 @@ def _note_left_out(store: Store, environment: Mapping[str, str], settings: Mappi
     if shown:
         _say(f"note: settings are not masked, but these look random: {', '.join(shown)}")
     path = store.plaintext_file()
-    layers = layers_beside(path)
-    if settings and os.path.basename(path) == ".env" and layers:
+    layers = layers_beside(path) if settings and os.path.basename(path) == ".env" else []
+    if layers:
         files = ", ".join(layers)
         _say(f"note: this reads .env, and not {files}; run --backend file leaves all of them to the program")
 
