@@ -14247,45 +14247,37 @@ class Span(NamedTuple):
 
 def keyword_hits(
     window: bytes, language: _Language, keywords: frozenset[bytes] = frozenset()
-) -> Iterator[tuple[bytes, int, int, list[Candidate] | None]]:
-    """Yield the places of keywords and of names with a telltale fragment, in order.
+) -> Iterator[tuple[bytes, int, int, list[Candidate]]]:
+    """Yield (word, place of its first rare letter, its end, candidates) for each word that counts, in order.
 
-    For a name, it is (word with the fragment, start, end, candidates for its values); names without a value
-    are left out. For one of `keywords`, it is (keyword, start, end, None): only a name has candidates. Since
-    the text is folded, similar words are taken for a keyword.
+    For a keyword, the candidates are []. A word with a telltale fragment is the end of a name, or in it: it
+    comes with the candidates for the name's values, and is left out if there are none. What is both comes
+    twice. Since the text is folded, words like a keyword are taken for it.
     """
     search = _keyword_search(keywords)
     words, known = search.find_words(window, language)
     assignment = _assignment(language.kind == "source")
     resume_at = 0
-    for word, start, stop in words:
-        if start < resume_at:
+    for word, rare_at, end in words:
+        if rare_at < resume_at:
             continue
         if word in keywords:
-            yield word, start, stop, None  # another may begin in it
+            yield word, rare_at, end, []
             if not search.fragments[word]:
                 continue
-        values = known.get(start) or (start, *search.values_of(window, language, assignment, word, stop))
-        was_at, resume_at, candidates = known[start] = values
-        if was_at != start:  # in an earlier text
-            moved = start - was_at
-            resume_at += moved
-            candidates = [c._replace(start=c.start + moved, end=c.end + moved) for c in candidates]
+        if rare_at not in known:
+            known[rare_at] = search.values_of(window, language, assignment, word, end)
+        resume_at, candidates = known[rare_at]
         if candidates:
-            yield word, start, stop, candidates
+            yield word, rare_at, end, candidates
 
 
-def _choices(branches: dict[bytes, list[bytes]]) -> bytes:
-    """Return an expression of {expression of a letter: those of what may follow it}."""
-    return b"|".join(letter + b"(?:%s)" % b"|".join(ends) for letter, ends in branches.items())
-
-
-# A keyword or a fragment of a name in a text, and where its first rare letter is and its end. A plain tuple:
+# A keyword or a fragment of a name, the place of its first rare letter in a text, and its end. A plain tuple:
 # a text has very many.
 _Word = tuple[bytes, int, int]
 _MAX_WORD_AHEAD = 200  # bytes after a word that say whether it is one: `_AHEAD`, `_VALUE_AHEAD_IN_SOURCE`
-# Where a word begins, where to go on behind its values, and the candidates for them.
-_Values = tuple[int, int, "list[Candidate]"]
+# Where to go on behind a word and its values, and the candidates for these.
+_Values = tuple[int, "list[Candidate]"]
 _MAX_ASSIGNMENT = 1 << 14  # bytes after a word that say which values it has
 _MAX_BEFORE_NAME = 1 << 10  # bytes before a word that say so, too: it may be in an object with them
 
@@ -14302,39 +14294,46 @@ class _KeywordSearch:
         """Make the expression for these keywords and the fragments of secrets' names."""
         fragments = (*_ANY_VALUE_WORDS, *_RANDOM_VALUE_WORDS)
         words = sorted({*keywords, *fragments}, key=lambda word: (-len(word), word))  # the longest wins
-        rare = set(_RARE)
-        # A word without one makes its own rarest letter rare.
-        rare.update(min(word, key=_RAREST_FIRST.index) for word in words if rare.isdisjoint(word))
-        lower = bytes(range(256)).lower().replace(b"'", b'"')  # a keyword with a quote stands for both
-        self._fold = fold = bytes(ord("k") if n in rare else n for n in lower)
+        self._fold = _folding(words)
         self._words = {f"w{number}": word for number, word in enumerate(words)}  # by their group
-        marks = rb"[=~\">\\]"  # seldom after a k, so that one test for all of them is quicker
-        branches: dict[bytes, dict[bytes, list[bytes]]] = {}  # words by the two letters after their first k
-        for group, word in self._words.items():
-            folded = word.translate(fold)
-            at = folded.index(b"k")
-            is_mark = re.match(marks, folded[at + 1 :])
-            second = marks if is_mark else re.escape(folded[at + 1 : at + 2])
-            third = re.escape(folded[at + 2 : at + 3])
-            behind = b"(?<=%s)" % re.escape(folded[: at + 3]) if at or is_mark else b""
-            ahead = _AHEAD.get(word, b"")
-            found = behind + re.escape(folded[at + 3 :]) + ahead + b"(?P<%s>)" % group.encode()
-            branches.setdefault(second, {}).setdefault(third, []).append(found)
-        seconds = {letter: [_choices(thirds)] for letter, thirds in branches.items()}
-        self._search = re.compile(b"k(?:%s)" % _choices(seconds)).search
-        self.keywords = keywords  # of detectors
-        self._keyword_groups = {group for group, word in self._words.items() if word in self.keywords}
+        self._search = re.compile(self._expression()).search
+        self._keyword_groups = {group for group, word in self._words.items() if word in keywords}
+        self._keywords = keywords
         self.fragments = {  # of names in each word, and how many bytes are after them
             word: [(part, len(word) - word.find(part) - len(part)) for part in fragments if part in word]
             for word in words
         }
         # By whether it is source: the text that was searched last, its language, its words, and the values
-        # that are known, by the begins of their words. `find_words` replaces all four; `keyword_hits` adds
-        # values, whose places may be those of an earlier text.
+        # that are known, by the places of their words' rare letters. `find_words` replaces all four;
+        # `keyword_hits` adds values.
         self._last: dict[bool, tuple[bytes, _Language, list[_Word], dict[int, _Values]]] = {}
 
+    def _expression(self) -> bytes:
+        """Return the expression for all words in a folded text, each from its first k on.
+
+        The next two letters come first, since most places fail there. `secret` and `nonce` are `sekret` and
+        `nonke`, and the group of each, which is empty, says which one it is:
+
+            k(?:r(?:e(?:(?<=sekre)t…(?P<w9>)))|e(?:(?:(?<=nonke)…(?P<w12>))))
+        """
+        marks = rb"[=~\">\\]"  # seldom after a k, so that one test for all of them is quicker
+        branches: dict[bytes, dict[bytes, list[bytes]]] = {}  # by the letters after the k
+        for group, word in self._words.items():
+            folded = word.translate(self._fold)
+            at = folded.index(b"k")
+            is_mark = re.match(marks, folded[at + 1 :])
+            second = marks if is_mark else re.escape(folded[at + 1 : at + 2])
+            third = re.escape(folded[at + 2 : at + 3])
+            behind = b"(?<=%s)" % re.escape(folded[: at + 3]) if at or is_mark else b""
+            rest = re.escape(folded[at + 3 :]) + _AHEAD.get(word, b"")
+            branches.setdefault(second, {}).setdefault(third, []).append(
+                behind + rest + b"(?P<%s>)" % group.encode()
+            )
+        seconds = {letter: [_choices(thirds)] for letter, thirds in branches.items()}
+        return b"k(?:%s)" % _choices(seconds)
+
     def find_words(self, text: bytes, language: _Language) -> tuple[list[_Word], dict[int, _Values]]:
-        """Return the words of a text, in order, and the values that are known, by the begins of their words.
+        """Return the words of a text, in order, and the values known for them, by their rare letters' places.
 
         A word may begin inside another. Only lines that differ from the last text are searched: in a history,
         that is mostly a version of the same file. Without this, a history takes twice as long.
@@ -14348,54 +14347,79 @@ class _KeywordSearch:
         # Words before the lines that differ stay, those in them are searched for, those behind them move.
         found = [word for word in words if word[1] < begin]
         folded = text[begin : end + _MAX_WORD_AHEAD].translate(self._fold)
-        start = -1
         has_value = _VALUE_AHEAD_IN_SOURCE.match
-        while (hit := self._search(folded, start + 1)) and begin + (start := hit.start()) < end:
+        hit = self._search(folded)
+        while hit and begin + hit.start() < end:
             if not source or hit.lastgroup in self._keyword_groups or has_value(folded, hit.end()):
-                found.append((self._words[hit.lastgroup or ""], begin + start, begin + hit.end()))
+                found.append((self._words[hit.lastgroup or ""], begin + hit.start(), begin + hit.end()))
+            hit = self._search(folded, hit.start() + 1)
         still_known = {at: values for at, values in known.items() if at < begin - _MAX_ASSIGNMENT}
         if end < len(text):
             found += [(word, at + moved, to + moved) for word, at, to in words if at + moved >= end]
             near = end + _MAX_BEFORE_NAME - moved
-            still_known.update((at + moved, values) for at, values in known.items() if at >= near)
+            still_known.update(
+                (at + moved, _move(values, moved)) for at, values in known.items() if at >= near
+            )
         self._last[source] = (text, language, found, still_known)
         return found, still_known
 
     def values_of(
-        self, window: bytes, language: _Language, assignment: re.Pattern[bytes], word: bytes, stop: int
-    ) -> tuple[int, list[Candidate]]:
-        """Return where to go on behind a word that ends at `stop`, and the candidates for its values.
+        self, window: bytes, language: _Language, assignment: re.Pattern[bytes], word: bytes, end: int
+    ) -> _Values:
+        """Return where to go on behind a word that ends at `end`, and the candidates for its values, or [].
 
-        `assignment` is the expression from the word to a value in this language.
+        `assignment` is the expression from the word to a value in this language. Without a value, go on at
+        the word's end, or at the begin of a keyword, in which another word may begin.
         """
         for fragment, after in self.fragments[word]:
-            found = assignment.match(window, stop - after)
+            found = assignment.match(window, end - after)
             # Compare the fragment last: few have a value.
-            if found and window[found.start() - len(fragment) : found.start()].lower() == fragment:
-                is_apart = found["apart"] is not None
-                if is_apart or fragment in _ANY_VALUE_WORDS or _NO_WORD.match(window, found.end()):
-                    # Behind `stop` in any case: there, no value was found.
-                    resume_at = max(found.end("rest"), stop + 1) if is_apart else found.end()
-                    return resume_at, _candidates_at(window, language, found)
-        return (0 if word in self.keywords else stop), []
+            if not found or window[found.start() - len(fragment) : found.start()].lower() != fragment:
+                continue
+            if found["attribute"] is not None:
+                # Behind `end` in any case: there, no value was found.
+                return max(found.end("rest"), end + 1), _candidates_of(window, language, found)
+            if fragment in _ANY_VALUE_WORDS or _NO_WORD.match(window, found.end()):
+                return found.end(), _candidates_of(window, language, found)
+        return (end - len(word) if word in self._keywords else end), []
+
+
+def _folding(words: Iterable[bytes]) -> bytes:
+    """Return a table that makes a text lower case, and its rare letters `k`; each word has one."""
+    rare = set(_RARE)
+    for word in words:
+        if rare.isdisjoint(word):
+            rare.add(min(word, key=_RAREST_FIRST.index))
+    lower = bytes(range(256)).lower().replace(b"'", b'"')  # a keyword with a quote stands for both
+    return bytes(ord("k") if letter in rare else letter for letter in lower)
+
+
+def _choices(branches: dict[bytes, list[bytes]]) -> bytes:
+    """Return an expression of {expression of a letter: those of what may follow it}."""
+    return b"|".join(letter + b"(?:%s)" % b"|".join(ends) for letter, ends in branches.items())
+
+
+def _move(values: _Values, by: int) -> _Values:
+    """Return the values of a word that stands further on in another text, by so many bytes."""
+    resume_at, candidates = values
+    return resume_at + by, [c._replace(start=c.start + by, end=c.end + by) for c in candidates]
 
 
 def _differing_lines(last: bytes, text: bytes) -> tuple[int, int]:
     """Return where the lines of a text begin and end in which its words may differ from those of the last."""
     size = min(len(last), len(text))
-    # How many bytes are equal at the beginning, then how many of the others are at the end.
-    equal = _count_equal(size, lambda count: text.startswith(last[:count]))
-    begin = text.rfind(b"\n", 0, max(0, equal - _MAX_WORD_AHEAD)) + 1
-    equal = _count_equal(size - equal, lambda count: text.endswith(last[len(last) - count :]))
-    end = find_or_end(text, b"\n", len(text) - equal, len(text))
+    equal_ahead = _count_equal(size, lambda count: text.startswith(last[:count]))
+    begin = text.rfind(b"\n", 0, max(0, equal_ahead - _MAX_WORD_AHEAD)) + 1
+    equal_behind = _count_equal(size - equal_ahead, lambda count: text.endswith(last[len(last) - count :]))
+    end = find_or_end(text, b"\n", len(text) - equal_behind, len(text))
     return begin, min(end + 1, len(text))
 
 
 def _count_equal(size: int, are_equal: Callable[[int], bool]) -> int:
     """Return how many of `size` bytes are equal, or up to 63 fewer; `are_equal(count)` compares so many."""
-    low, high = 0, size
     if size < 64 or not are_equal(64):  # most texts of a tree
         return 0
+    low, high = 0, size
     while high - low >= 64:
         middle = (low + high) // 2
         if are_equal(middle):
@@ -14412,7 +14436,7 @@ _keyword_search = cache(_KeywordSearch)
 def _assignment(source: bool) -> re.Pattern[bytes]:
     """Return the expression from the end of a telltale fragment to its value, in source or elsewhere.
 
-    Its group `apart` is set if the value doesn't follow the name: they may be attributes of one object.
+    Its group `attribute` is set if no value follows the name, but another attribute of an object, maybe.
     Operands may precede a quoted value: `password = a || "V"`. In source, a bare value is a literal if it has
     a digit, or ends where a string or a part of one does. Elsewhere, a value may be below its name.
     """
@@ -14426,7 +14450,7 @@ def _assignment(source: bool) -> re.Pattern[bytes]:
     operand = rf"(?:(?<!,)(?<!, ){_OPERAND_AHEAD}(?:{form['operand before a quote']}))?"
     steps = (
         rf"(?P<rest>{name}(?:{form['after the name']})?\]?\)?(?:\[\d{{0,5}}\])?)",
-        rf"(?:(?P<apart>{quotes}[ \t]{{0,9}}(?:{form['behind an attribute in quotes']})",
+        rf"(?:(?P<attribute>{quotes}[ \t]{{0,9}}(?:{form['behind an attribute in quotes']})",
         rf"|[ \t]{{0,9}}(?:{form['behind an attribute on a line' + where]}|{form['behind an element']}",
         rf"|{form['before an object']}))|(?:{form['type']})?{spaces}",
         rf"(?:(?P<separator>{form['separator before a quote']})[ \t]{{0,20}}",
@@ -14458,7 +14482,7 @@ class _Name(NamedTuple):
     text: bytes
 
 
-def _candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) -> list[Candidate]:
+def _candidates_of(window: bytes, language: _Language, match: re.Match[bytes]) -> list[Candidate]:
     """Return the values of the name in a match: one, or the items of a list.
 
     Return [] if the name isn't a secret's or is a reference of ours, and if it is only mentioned, read or
@@ -14467,12 +14491,12 @@ def _candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) -
     name = _name_in(window, match)
     if not kind_of_raw_name(name.text) or _OUR_REFERENCE.match(window, name.begin):
         return []
-    if match["apart"] is None:
+    if match["attribute"] is None:
         return _values_behind(window, language, match, name)
     is_source = language.kind == "source"
     end = _end_of_key(window, language, match, name)
     found = _assignment(is_source).match(window, end) if end >= 0 else None
-    if not found or found["apart"] is not None:
+    if not found or found["attribute"] is not None:
         return []
     if is_source and not found["quote"] and found["bare"][:1] != b">":  # an expression
         return []
@@ -16477,15 +16501,13 @@ def find_spans(
     yield from _keys_with_plus(text)
     if language.kind in ("docs", "none"):
         yield from _values_in_tables(text, path)
-    for word, start, end, candidates in keyword_hits(text, language, _keywords()):
-        if candidates:
-            for candidate in candidates:
-                yield _judge_in_text(text, _with_all_parts(text, candidate), path)
+    for word, rare_at, end, candidates in keyword_hits(text, language, _keywords()):
+        for candidate in candidates:
+            yield _judge_in_text(text, _with_all_parts(text, candidate), path)
         # Don't look at the same text twice, nor at what only looks like the keyword once it is folded.
-        elif (
-            start >= resume_at.get(word, 0)
-            and text[end - len(word) : end].lower().replace(b"'", b'"') == word
-        ):
+        if candidates or rare_at < resume_at.get(word, 0):
+            continue
+        if text[end - len(word) : end].lower().replace(b"'", b'"') == word:
             spans, resume_at[word] = detectors[word](text, end)
             yield from spans
     if not of_file and len(text) < 2 * MAX_VALUE:
@@ -16516,10 +16538,10 @@ def _whole_file(text: bytes, path: str) -> Iterator[Span]:
 def _literal_spans(text: bytes, path: str) -> Iterator[Span]:
     """Yield bare values that are assigned in strings of source that have several lines: a .env in a test."""
     for begin, literal in literals(text, language_of(path)):
-        found = (candidates or () for *_, candidates in keyword_hits(literal, IN_LITERAL, _keywords()))
-        for c in chain.from_iterable(found):
-            if not c.quote:  # in quotes, it is found as in any source
-                yield _judge_in_text(text, c._replace(start=begin + c.start, end=begin + c.end), path)
+        for *_, candidates in keyword_hits(literal, IN_LITERAL, _keywords()):
+            for c in candidates:
+                if not c.quote:  # in quotes, it is found as in any source
+                    yield _judge_in_text(text, c._replace(start=begin + c.start, end=begin + c.end), path)
 
 
 def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
