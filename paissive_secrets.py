@@ -14180,15 +14180,15 @@ _NEXT_ITEM = lazily(
 )
 MAX_VALUE = 300  # bytes; a longer one is judged by its beginning
 # How a bare value ends: at what separates words, or with all that belongs to it. Those up to "shell" have a
-# line to themselves.
+# line to themselves. The value is group 1, as in all expressions of values.
 _BARE_VALUES = {
-    "line": lazily(rb"[^\n]{1,299}?(?=[;,]?(?:[ \t]+[#;]|[ \t\r]*(?:\n|\Z)))|[^\n]{300}"),
-    "scalar": lazily(rb"[^\n]{1,299}?(?=[ \t]+#|:\s|,[ ]\w{1,30}:[ ]|[ \t\r]*(?:\n|\Z))|[^\n]{300}"),
-    "shell": lazily(rb"(?:[^\s\"'`;<>()&|\\]|\\[^\n]){1,300}"),
-    "word": lazily(rb"(?!:)[^\s\"'`,;<>(){}&|\\\[\]]{1,300}(?<![.:])"),
-    "alone": lazily(rb"[^\s`\"']{3,299}(?<!\*)"),  # on its line
-    "said": lazily(rb"[^\s\"'`<>\\]{1,299}?(?=[.,;:?)]{0,2}(?:[\s\"'`<>\\]|\Z))"),  # the password is …
-    "element": lazily(rb"[^\n<]{1,300}?(?=\s{0,20}(?:</|\]\]>))"),
+    "line": lazily(rb"([^\n]{1,299}?(?=[;,]?(?:[ \t]+[#;]|[ \t\r]*(?:\n|\Z)))|[^\n]{300})"),
+    "scalar": lazily(rb"([^\n]{1,299}?(?=[ \t]+#|:\s|,[ ]\w{1,30}:[ ]|[ \t\r]*(?:\n|\Z))|[^\n]{300})"),
+    "shell": lazily(rb"((?:[^\s\"'`;<>()&|\\]|\\[^\n]){1,300})"),
+    "word": lazily(rb"(?!:)([^\s\"'`,;<>(){}&|\\\[\]]{1,300})(?<![.:])"),
+    "alone": lazily(rb"([^\s`\"']{3,299})(?<!\*)"),  # on its line
+    "said": lazily(rb"([^\s\"'`<>\\]{1,299}?)(?=[.,;:?)]{0,2}(?:[\s\"'`<>\\]|\Z))"),  # the password is …
+    "element": lazily(rb"([^\n<]{1,300}?)(?=\s{0,20}(?:</|\]\]>))"),
 }
 _REMARK = lazily(rb"#[ \t]?[a-z]+(?!\S)")  # where a value is missing
 _PHRASE = lazily(rb"(?!\{\{)(?=.*\s)(?:\D*\Z|.*[\"'(){}<>@])")  # or code
@@ -14226,8 +14226,8 @@ class Candidate(NamedTuple):
     quote: str  # "" around a bare value
     value: str
     language: str  # the kind of a _Language, but "config" for JSON_SETTINGS
-    before: str = ""  # the line up to the name
-    after: str = ""  # the line from the value's end
+    before: str = ""  # the line up to the name, its last 200 bytes
+    after: str = ""  # the line from the value's end, its first 120 bytes
     file: _FileKind = _FileKind()  # set when it is judged
 
     def __repr__(self) -> str:
@@ -14483,7 +14483,7 @@ class _Name(NamedTuple):
 
 
 def _candidates_of(window: bytes, language: _Language, match: re.Match[bytes]) -> list[Candidate]:
-    """Return the values of the name in a match: one, or the items of a list.
+    """Return a candidate for each value of the name in a match: one value, or the items of a list.
 
     Return [] if the name isn't a secret's or is a reference of ours, and if it is only mentioned, read or
     compared.
@@ -14492,7 +14492,7 @@ def _candidates_of(window: bytes, language: _Language, match: re.Match[bytes]) -
     if not kind_of_raw_name(name.text) or _OUR_REFERENCE.match(window, name.begin):
         return []
     if match["attribute"] is None:
-        return _values_behind(window, language, match, name)
+        return _candidates_behind(window, language, match, name)
     is_source = language.kind == "source"
     end = _end_of_key(window, language, match, name)
     found = _assignment(is_source).match(window, end) if end >= 0 else None
@@ -14500,20 +14500,23 @@ def _candidates_of(window: bytes, language: _Language, match: re.Match[bytes]) -
         return []
     if is_source and not found["quote"] and found["bare"][:1] != b">":  # an expression
         return []
-    return _values_behind(window, language, found, name)
+    return _candidates_behind(window, language, found, name)
 
 
-def _values_behind(
+def _candidates_behind(
     window: bytes, language: _Language, match: re.Match[bytes], name: _Name
 ) -> list[Candidate]:
-    """Return the value that a match leads up to, and the items that follow it in a list; [] for no value."""
-    first = _candidate_at(window, language, match, name)
+    """Return the value that a match leads up to, and the items that follow it in a list.
+
+    Return [] if it leads to no value, to the key of a member, or to null. A value such as `${NAME:-value}` is
+    what it falls back on.
+    """
+    first = _first_candidate(window, language, match, name)
     if not first:
         return []
     # What opens a list, an object or a call before the value.
     opener = window[match.end("separator") : match.start("quote")].strip()[:1]
     is_item = opener in (b"[", b"{") or match["separator"] == b","
-    # It is the key of a member, not a value.
     if is_item and _IS_KEY.match(window, first.end + len(first.quote)):
         return []
     first = _take_default(first)
@@ -14539,39 +14542,40 @@ def _next_items(window: bytes, first: Candidate) -> Iterator[Candidate]:
             yield first._replace(start=start, end=end, value=latin1(found[2]), after=after)
 
 
-def _candidate_at(
+def _first_candidate(
     window: bytes, language: _Language, match: re.Match[bytes], name: _Name
 ) -> Candidate | None:
     """Return the value that a match leads up to, as a candidate, or None if the match sets no value.
 
-    It sets none if the name is compared or only mentioned; if a call, a reference of ours, null or prose
-    follows; or if both are items of a list that aren't an option and its value.
+    It sets none if the name is compared or only mentioned; if a call, a reference of ours or prose follows;
+    or if both are items of a list that aren't an option and its value.
     """
     if _is_compared(name.text, language, match) or _OUR_REFERENCE.match(window, match.end()):
         return None
+    is_option = name.text[:1] == b"-"
     # Most lines of a log have a space and a plain word after the name; they need no closer look.
-    if match["bare"] == b"" and name.text[:1] != b"-" and not _NO_PROSE.match(window, match.end("outer")):
+    if match["bare"] == b"" and not is_option and not _NO_PROSE.match(window, match.end("outer")):
         return None
     before = window[max(0, name.begin - 200) : name.begin].rpartition(b"\n")[2]
-    ending = "word" if name.text[:1] == b"-" else language.ending  # an option
+    ending = "word" if is_option else language.ending
     quote, bare = match.group("quote", "bare")
     found = _quoted_at(window, match) if quote else _bare_at(window, match, ending, before)
-    if not found:  # a call
+    if not found:
         return None
-    value = found[found.lastindex or 0]  # its group, if it has one
-    if (not quote and _is_prose(name.text, bare.lower(), before, value, ending)) or _NULL.match(value):
+    value = found[1]
+    if not quote and _is_prose(name.text, bare.lower(), before, value, ending):
         return None
     separator = (match["separator"] or bare or b"").strip()
     if separator == b"(" and _TYPES.search(name.text):
         name = name._replace(text=_TYPES.sub(b"", name.text))
         separator = b"="
-    if separator == b"," and name.text[:1] == b"-":  # they are in a list
+    if separator == b"," and is_option:  # they are in a list
         if not _is_argument(name.text, value, before):
             return None
         separator = b"="
     if len(separator) > 1 and separator.endswith(b"("):  # types into the field of a page
         separator = b"="
-    start, end = found.span(found.lastindex or 0)
+    start, end = found.span(1)
     return Candidate(
         start=start,
         end=end,
@@ -14596,42 +14600,51 @@ def _name_in(window: bytes, match: re.Match[bytes]) -> _Name:
 
 
 def _is_compared(name: bytes, language: _Language, match: re.Match[bytes]) -> bool:
-    """Return whether the name is an operand: of a test in a shell, or beside what a call returns."""
+    """Return whether the name is an operand: beside a call, or `$NAME` in a shell, as in [ "$NAME" = "V" ].
+
+    But $NAME = "V", without quotes around the name, sets it in PowerShell.
+    """
     if match["call"] and match["separator"] in _OPERATORS:
         return True
     is_variable = language.kind == "shell" and name[:1] == b"$"
     return is_variable and (not match["quote"] or match["rest"][-1:] == b'"')
 
 
-def _is_argument(name: bytes, value: bytes, before: bytes) -> bool:
-    """Return whether two items of a list are an option and its value, as in ["--password", "V"].
+def _is_argument(option: bytes, value: bytes, before: bytes) -> bool:
+    """Return whether an item of a list is the value of an option before it, as in ["--password", "V"].
 
     `before` is the option's line up to it. The first of a call, or one before words, is only defined:
     `add_argument("--token", "-t")`, ["--token", "what it opens"].
     """
     is_item = before.rstrip(b"\"' \t")[-1:] in (b"[", b"{", b",", b"-", b"")
-    is_value = value[:1] != b"-" and b" " not in value and value.lower() != name.strip(b"-").lower()
-    return name[:1] == b"-" and is_item and is_value
+    is_value = value[:1] != b"-" and b" " not in value and value.lower() != option.strip(b"-").lower()
+    return is_item and is_value
 
 
 def _quoted_at(window: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
-    """Match the quoted text, or its beginning, unless a call reads a name: then its default, or None.
+    """Match the quoted text that follows, or its beginning: the value is group 1.
 
-    The value is the last group of the match or, without groups, the whole match.
+    If the text is an argument of a call, it may be the name of what the call reads, and the value is the
+    default behind it; None if a call that reads has no default.
     """
-    value = _quote_regex(match["quote"]).match(window, match.end(), match.end() + MAX_VALUE)
-    if not value or not match["call"]:
-        return value
-    read = _READ.search(match["call"])
+    quoted = _quote_regex(match["quote"]).match(window, match.end(), match.end() + MAX_VALUE)
+    if not quoted or not match["call"]:
+        return quoted
+    reads = _READ.search(match["call"])
     call = window[match.start("call") - 1 : match.end("call")]
-    default = None
-    if read or _DEFAULTING.search(call):
-        default = _SECOND_ARGUMENT.match(window, value.end())
-    return default or (None if read else value)
+    if reads or _DEFAULTING.search(call):
+        default = _SECOND_ARGUMENT.match(window, quoted.end())
+        if default:
+            return default
+    return None if reads else quoted
 
 
 def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) -> re.Match[bytes] | None:
-    """Match a value without quotes: what its line, element or word has, by the language; None for a call."""
+    """Match the text without quotes that follows: the value is group 1.
+
+    It is a word, an element, or what the language has on a line. Return None for a call, for a remark in its
+    place, and if an option is only mentioned. `before` is what is before the name on its line.
+    """
     start = match.end()
     bare = match["bare"]
     if window[start - 1 : start] in (b" ", b"\t") and _REMARK.match(window, start):
@@ -14647,7 +14660,7 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
         if ending == "scalar" and _ITEM_BEGIN.match(before):  # - "NAME=value"
             return _quote_regex(before[-1:]).match(window, start)
         found = _BARE_VALUES[ending].match(window, start) if _LINE_BEGIN.match(before) else None
-        if found and not _PHRASE.match(found[0]):
+        if found and not _PHRASE.match(found[1]):
             return found
     # Behind a quote or a bracket, `--password` is only mentioned.
     if (not bare and match["rest"][-1:] in (b'"', b"'", b"`", b")")) or _CALL.match(window, start):
@@ -14693,7 +14706,10 @@ def find_or_end(text: bytes, part: bytes, start: int, end: int) -> int:
 
 
 def literals(text: bytes, language: _Language) -> Iterator[tuple[int, bytes]]:
-    """Yield (place, text) of each string in source that has several lines and sets things as a file does."""
+    """Yield (begin, text) of each string in source that has several lines and sets things as a file does.
+
+    The begin is behind the quotes. Strings in one kind of quotes come first, then those in the other.
+    """
     for quote in _LONG_QUOTES.get(language.ending, ()):
         parts = text.split(quote)
         at = 0
@@ -14718,12 +14734,12 @@ def latin1(part: bytes) -> str:
 
 @cache
 def _quote_regex(quote: bytes) -> re.Pattern[bytes]:
-    """Return the expression of the text up to this closing quote; what is escaped belongs to it."""
+    """Return the expression of the text, group 1, up to this closing quote; what is escaped belongs to it."""
     if quote.startswith(b"\\"):  # in a string
-        return re.compile(rb"[^\\\n%s]{1,300}" % quote[-1:])
+        return re.compile(rb"([^\\\n%s]{1,300})" % quote[-1:])
     if quote.startswith(b"&"):  # &quot;
-        return re.compile(rb"[^&\n]{1,300}")
-    return re.compile(rb"(?:[^\\\n%s]{1,300}|\\[^\n]){1,300}" % quote[-1:])
+        return re.compile(rb"([^&\n]{1,300})")
+    return re.compile(rb"((?:[^\\\n%s]{1,300}|\\[^\n]){1,300})" % quote[-1:])
 
 
 # --- attributes ---
@@ -14832,12 +14848,12 @@ def _keys_around(window: bytes, language: _Language, at: int, sign: bytes) -> li
     tag = window.rfind(b"<", first, at)
     if tag > window.rfind(b">", first, at):
         return _keys_of_tag(window, tag)
-    marks = (b"{", b"}", b"[", b"]", b"(")
-    begin = 1 + max(window.rfind(mark, first, at) for mark in marks)
-    keys = _attributes(_ATTRIBUTE, window, begin or at)
+    # The begin of the object, or the end of another one in it.
+    nearest = max(window.rfind(mark, first, at) for mark in (b"{", b"}", b"[", b"]", b"("))
+    keys = _attributes(_ATTRIBUTE, window, nearest + 1 if nearest >= 0 else at)
     if any(key.end > at for key in keys):
         return keys
-    return _attributes(_ATTRIBUTE, window, at)
+    return _attributes(_ATTRIBUTE, window, at)  # those before it can't be read
 
 
 def _keys_of_tag(window: bytes, tag: int) -> list[_AttributeKey]:
