@@ -16554,10 +16554,10 @@ def _whole_file(text: bytes, path: str) -> Iterator[Span]:
 def _literal_spans(text: bytes, path: str) -> Iterator[Span]:
     """Yield bare values that are assigned in strings of source that have several lines: a .env in a test."""
     for begin, literal in literals(text, language_of(path)):
-        for *_, candidates in keyword_hits(literal, IN_LITERAL, _keywords()):
-            for c in candidates:
-                if not c.quote:  # in quotes, it is found as in any source
-                    yield _judge_in_text(text, c._replace(start=begin + c.start, end=begin + c.end), path)
+        hits = keyword_hits(literal, IN_LITERAL, _keywords())
+        for c in chain.from_iterable(candidates for *_, candidates in hits):
+            if not c.quote:  # in quotes, it is found as in any source
+                yield _judge_in_text(text, c._replace(start=begin + c.start, end=begin + c.end), path)
 
 
 def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
