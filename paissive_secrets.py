@@ -15143,11 +15143,11 @@ _PAIRS = r"""
 """
 
 
-def _score(c: Candidate, chosen: bool = False) -> int:
-    """Return the log odds of a secret, in hundredths; without what is weak about a `chosen` password."""
+def _score(c: Candidate, *, ignore_weak: bool = False) -> int:
+    """Return the log odds of a secret, in hundredths; maybe without what is made up or weak about a value."""
     weights = load_weights()
     found = features(c)
-    if chosen:
+    if ignore_weak:
         found = [feature for feature in found if feature.split(" ")[0] not in ("has", "weak")]
     return sum(weights.get(feature, 0) for feature in found)
 
@@ -15162,7 +15162,7 @@ def features(c: Candidate) -> list[str]:
     return [
         *_features_of_place(c.kind, name, separator, c.quote, c.language),
         *_features_of_value(value.translate(_DIGITS_TO_0)),
-        *_marks(c),
+        *_features_of_origin(c),
     ]
 
 
@@ -15242,8 +15242,8 @@ def _letter_pairs() -> dict[str, int]:
     return dict(zip(map("".join, itertools.product(letters, letters)), map(int, _PAIRS.replace("\n", ""))))
 
 
-def _marks(c: Candidate) -> list[str]:
-    """Return the features for made-up parts of a value, and for a value that is weak or looks random."""
+def _features_of_origin(c: Candidate) -> list[str]:
+    """Return the features that say whether a value is made up, weak or drawn at random."""
     parts = set(_MADE_UP_PARTS.findall(c.value.lower()))
     if c.kind == "pass" and not c.value.isdigit():
         parts.discard("123")  # which ends chosen words
@@ -15281,13 +15281,15 @@ def _has_mixed_symbols(value: str) -> bool:
     """Return whether a value has symbols among letters that make no words, as generated passwords do."""
     rest = _LONG_WORD.sub("", value)
     symbols = _SYMBOLS.intersection(rest[1:])  # the first may only mark a name
-    of_passwords = symbols - _SYMBOLS_OF_CODE
+    in_passwords = len(symbols - _SYMBOLS_OF_CODE)
     if not symbols or len(rest) < 12:
         return False
     if _SPACE.search(value):
-        return len(of_passwords) > 5
+        return in_passwords > 5
     letters = wordness(rest)
-    return letters in "0 1 2 3" or len(of_passwords) > (2 if letters in "6 7 8 9" else 1)
+    if letters in "6789":
+        return in_passwords > 2
+    return letters in "0123" or in_passwords > 1
 
 
 def _is_mixture(part: str) -> bool:
@@ -15303,8 +15305,8 @@ def _is_mixture(part: str) -> bool:
         return False
     letters = wordness(drawn if len(drawn) > 15 else part)
     if not _MIXTURE.match(part):
-        return letters in "0 1 2 3" and not part.islower() and not part.isupper()
-    return letters not in "6 7 8 9"
+        return letters in "0123" and not part.islower() and not part.isupper()
+    return letters not in "6789"
 
 
 @cache
@@ -15789,7 +15791,7 @@ def is_weak_password(c: Candidate) -> bool:
     # A variation on a word that many choose: its score would be likely but for what is weak about it.
     if not is_pass or not _CHOSEN.match(c.value.lower()):
         return False
-    return _is_likely(_score(c, chosen=True)) and not _is_likely(_score(c))
+    return _score(c) < _LIKELY <= _score(c, ignore_weak=True)
 
 
 _OWN_SECRET = lazily(  # the name of one that whoever runs an application chooses, and no provider issues
@@ -15856,11 +15858,6 @@ def _opens_something(c: Candidate) -> bool:
         return not is_about_secret(c.name)
     is_named = c.name.isupper() or _OPENING_KEY.search(" ".join(words))
     return bool(words) and kind_of_name(words[-1]) == "key" and bool(is_named)
-
-
-def _is_likely(score: int) -> bool:
-    """Return whether a score is enough for a report by default."""
-    return level(score) in ("high", "medium")
 
 
 def _sets_value(c: Candidate) -> bool:
@@ -16496,10 +16493,10 @@ def find_spans(
     if runs:
         yield from _tokens(text, runs)
     if encoded:
-        yield from _encoded(text, runs, custom)
+        yield from _spans_in_base64(text, runs, custom)
         if path.endswith((".jsonl", ".ndjson")):  # logs, transcripts, and what an agent passes to a hook
             yield from _spans_in_json(text, custom)
-    yield from _urls(text, path)
+    yield from _url_passwords(text, path)
     name = os.path.basename(path).lower().encode(errors="replace")
     of_file = keyword_patterns().get(b"/" + name, ())
     for pattern in of_file:
@@ -16566,7 +16563,7 @@ def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
     if span.confidence in ("", "low"):  # most, which nothing below would change
         return span
     reason = ""
-    if c.value.isalpha() and _is_apart(text, c):
+    if c.value.isalpha() and _is_by_label(text, c):
         reason = "it is a word below or beside a label"
     elif _HEX_KEY.match(c.value) and _KNOWN_ANSWER.search(text, max(0, c.start - 400), c.end + 400):
         reason = "it is beside what it encrypts, in a test vector"
@@ -16621,7 +16618,7 @@ def _is_only_set(text: bytes, c: Candidate) -> bool:
     from bisect import bisect_left
 
     logins = _logins_in(text)
-    return bisect_left(logins, begin) == bisect_left(logins, end)
+    return bisect_left(logins, begin) == bisect_left(logins, end)  # none is between these
 
 
 @lru_cache(1)  # one search for all values of a text
@@ -16657,8 +16654,8 @@ def _is_of_resource(text: bytes, c: Candidate) -> bool:
     return at > 0 and bool(_COLLECTION.search(text, max(0, at - 40), at + 2))
 
 
-def _is_apart(text: bytes, c: Candidate) -> bool:
-    """Return whether a value is in a table or in backquotes, but in no source, or below its name, bare."""
+def _is_by_label(text: bytes, c: Candidate) -> bool:
+    """Return whether a value is a table's cell, in backquotes elsewhere than in source, or below its name."""
     if c.quote:
         return c.quote == "`" and c.language != "source"
     before = text[max(0, c.start - MAX_VALUE) : c.start]
@@ -16742,26 +16739,25 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
     done = 0  # where the last token ends
     searched = 0  # the beginnings of tokens before this have been looked at
     for start, end in runs:
-        found = texts.get(text[start : start + 2])  # the literals with these first two bytes
-        if not found and text[start - 1] not in _MARKS and end - start not in sized:
+        literals = texts.get(text[start : start + 2], ())  # those with these first two bytes
+        if not literals and text[start - 1] not in _MARKS and end - start not in sized:
             continue  # most runs
-        begins = found and text.startswith(found, start)
+        begins = text.startswith(literals, start)
         before = _before_run(text[start - 3 if start > 2 else 0 : start])
         if before == "escape" and not begins and text[start] in b"nrt":  # which is a part of the escape
             start += 1
             begins = text.startswith(texts.get(text[start : start + 2], ()), start)
-        if not (begins or before or end - start in sized) or start < done:
+        is_sized = end - start in sized
+        if start < done or not (begins or before or is_sized):
             continue
         span = None
-        if begins or before == "lead" or end - start in sized:
+        if begins or before == "lead" or is_sized:
             span = _token_at(text, start, end - start)
-        if span:
-            pass
-        elif before in ("lead", "sign"):
+        if not span and before in ("lead", "sign"):
             if searched < start - 1 and _may_go_on(text[start:end], text[start - 1]):
                 span = _token_around(text, max(searched, start - _REACH_OF_PREFIX), start)
                 searched = end
-        elif text[start - 1] in _LITERAL_QUOTES and (begins or _is_joined(text, start)):
+        elif not span and text[start - 1] in _LITERAL_QUOTES and (begins or _is_joined(text, start)):
             span = _split_token(text, start)
         if span and not _is_in_base64(text, span):
             done = span.end
@@ -16790,17 +16786,17 @@ def _before_run(before: bytes) -> str:
 
 
 def _is_joined(text: bytes, start: int) -> bool:
-    """Return whether the same quote is shortly before the one at `start`: a literal that may be joined."""
+    """Return whether another quote, like that of the literal at `start`, shortly precedes it: "…" + "…"."""
     before = text[max(0, start - 60) : start - 1].rstrip(b" \t\r\n\\+.<>&")
     return before[-1:] == text[start - 1 : start]
 
 
-def _may_go_on(run: bytes, last: int) -> bool:
+def _may_go_on(run: bytes, sign: int) -> bool:
     """Return whether a run may be a later part of a token, by the sign before it.
 
     After a dot, a short one is a member of an object; words in lower case are those of a path.
     """
-    if last == ord("."):
+    if sign == ord("."):
         return len(run) >= 32
     return not (run.islower() and run.translate(None, b"_-").isalpha())
 
@@ -16856,7 +16852,7 @@ def _with_all_parts(text: bytes, c: Candidate) -> Candidate:
 
 def _token_around(text: bytes, begin: int, start: int) -> Span | None:
     """Return the token that the run at `start` is in and that begins before it, from `begin` on; or None."""
-    begin += len(text[begin:start].rstrip(_TOKEN_LETTERS))
+    begin += len(text[begin:start].rstrip(_TOKEN_LETTERS))  # all from here on may be in one token
     texts = prefixes().texts
     words = _WORD_BEGIN.findall(text, begin, start)
     if texts.keys().isdisjoint(words) or text.endswith(_HASH_NAMES, 0, start):  # most runs
@@ -16922,10 +16918,10 @@ def _is_refused(text: bytes, start: int, end: int) -> bool:
     return bool(_REFUSES_TOKEN.search(text, end, end + 250)) and _is_test(text)
 
 
-def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...]) -> Iterator[Span]:
+def _spans_in_base64(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...]) -> Iterator[Span]:
     """Yield the secrets in text that Base64 encodes, as spans of the Base64; Base64 in that isn't decoded."""
     is_text = _ENCODED_TEXT.match
-    last = ord("f")  # its first letter is this or a smaller one
+    last = ord("f")  # of the letters that it may begin with
     begins = [start for start, _ in runs if text[start] <= last and is_text(text, start)]
     if runs and runs[0][0] == 0 and begins[:1] != [0]:  # the text may begin within a group of four
         aligned = _ENCODED_TEXT.search(text, *runs[0])
@@ -16944,10 +16940,10 @@ def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...])
             continue
         # Of each character of the Base64, without its line breaks.
         places = [begin + letter.start() for letter in re.finditer(rb"\S", run[0])]
-        yield from (_in_base64(span, places) for span in spans)
+        yield from (_as_in_base64(span, places) for span in spans)
 
 
-def _in_base64(span: Span, places: Sequence[int]) -> Span:
+def _as_in_base64(span: Span, places: Sequence[int]) -> Span:
     """Return a span of decoded text as one of the Base64, whose characters are at these places."""
     first = span.start * 4 // 3
     last = (span.end * 4 - 1) // 3  # the character with the last bits before the end
@@ -17032,7 +17028,7 @@ def _keywords() -> frozenset[bytes]:
 
 
 def _match_patterns(patterns: list[KeywordPattern], text: bytes, at: int) -> Detected:
-    """Return ([value], where to go on) of the first pattern that matches around a keyword that ends at `at`.
+    """Return ([span], where to go on) of the first pattern that matches around a keyword that ends at `at`.
 
     Return ((), at) if none does; so do the other detectors for a keyword that leads to nothing.
     """
@@ -17248,7 +17244,7 @@ _PLAIN_USER = lazily(rb"(?i)(?:user(?:name)?|usr|foo|me|[au]|name|login|scott)\Z
 _PLAIN_HOST = lazily(rb"host(?:name)?|.*example.*|\..*")
 
 
-def _urls(text: bytes, path: str) -> Iterator[Span]:
+def _url_passwords(text: bytes, path: str) -> Iterator[Span]:
     """Yield passwords in URLs and in the logins of Go's MySQL driver; what looks like an example is low.
 
     A password that people choose is judged by its own rule.
@@ -17314,7 +17310,7 @@ def _kube_secret(text: bytes, at: int) -> Detected:
     while data := _KUBE_DATA.search(text, begin, end):
         entries, begin = _kube_entries(text, data, end)
         for entry in entries:
-            spans += _kube_entry(entry, data[1] == b"data")  # else stringData, which isn't encoded
+            spans += _judge_kube_entry(entry, data[1] == b"data")  # else stringData, which isn't encoded
     return spans, end
 
 
@@ -17352,7 +17348,7 @@ def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterabl
     return re.compile(begin + _KUBE_ENTRY).finditer(text, start, end), end
 
 
-def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
+def _judge_kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
     """Yield a member of `data`, which is encoded, or `stringData`, judged; for a file with secrets, these.
 
     Left out are what should be Base64 and isn't, certificates, less than 3 bytes, and binary data in which
@@ -17366,7 +17362,7 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
         in_file = [span for span in _in_kube_file(latin1(entry[1]), plain) if span.confidence]
         if in_file:
             places = range(*entry.span(2))
-            yield from (_in_base64(span, places) for span in in_file)
+            yield from (_as_in_base64(span, places) for span in in_file)
             return
     text = plain.decode("utf-8", "replace")
     is_readable = "\ufffd" not in text and re.sub(r"[\r\n\t]", "", text).isprintable()
