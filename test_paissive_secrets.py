@@ -3292,6 +3292,8 @@ def test_a_word_says_what_kind_of_secret_has_the_name():
 
 def test_a_name_looks_like_a_stage_by_its_end_alone():
     assert {name: ps.base_of_stage(name) for name in BASES_OF_STAGES} == BASES_OF_STAGES
+    assert ps.is_secret("PROXY_AUTH__PREVIOUS") and not ps.is_secret("TOKEN_URL__PENDING", "k3Xw9vQz")
+    assert ps.is_secret("NEXT_PUBLIC_TOKEN", "secret:app/token")
 
 
 def test_a_long_name_is_looked_at_only_so_far():
@@ -27269,6 +27271,13 @@ def test_what_looks_random_is_a_finding_of_low_confidence_at_least(path, line):
 
 
 REPORTED = """
+a.json {"tags": [1], "value": "tulip7x9!", "name": "pass·word"}
+a.json {"tags": {"a": 1}, "value": "tulip7x9!", "name": "pass·word"}
+a.json {"label": "Login (admin)", "name": "pass·word", "value": "tulip7x9!"}
+a.html <b>x</b> {value: "tulip7x9!", name: "pass·word"}
+a.xml <b><c><value>tulip7x9!</value><name>pass·word</name></c></b>
+a.json {"name": "api_tok·en", "type": "x", "value": "k7Qx9Vb2Lw3Zr8Tn"}
+a.sql x := 'gh·p_''{A30}3GRcny'
 a.sh # use the pass·word: s3cretword
 topics.json "icon": "https://x.local/o/a%2Fb.svg?alt=media&tok·en={u}"
 a.md [coverage](https://x.local/graph/badge?tok·en={A10})
@@ -27341,6 +27350,8 @@ def test_a_password_is_judged_alike_however_source_sets_it():
 
 
 NOT_REPORTED = """
+a.json "url": "postgres://app:\u003cpass·word\u003e@db.local/app"
+package-lock.json "resolved": "https://ada:sunny-beach@npm.local/a.tgz"
 a.env API_K·EY=XKQZVWPTRGHJBDQX
 a.py pass·word = "correct horse battery staple"
 a.py .send_keys("p4ssw0rd!x")
@@ -27381,12 +27392,14 @@ many such values are samples | a.md secre·t={A40} | a.env secre·t={A40}
 many such values are samples | a.py set_secre·t("{A40}") | a.py secre·t = "{A40}"
 many such values are samples | a.py # secre·t = "{A40}" | a.py secre·t = "{A40}"
 many such values are hashes | a.py pass·word = "{h40}" | a.py pass·word = "x7c9!{A12}"
+many such values are samples | a.yml the toke·n is "{A40}" | a.yml the toke·n: "{A40}"
+many such values are hashes | a.json "pass·word": "{A42}9=" | a.env PASS·WORD={A42}9=
 many such values are hashes | a.js pass·word = "{A42}9=" | a.env PASS·WORD={A42}9=
 many such values are hashes | a.sh export PASS·WORD={h40} | a.sh export PASS·WORD={A40}
 many such values are names | a.py pass·word = "xqzvkwjh" | a.py pass·word = "xqzvkwj7"
 many such names are of ids | a.env gateway.ke·y={A40} | a.env STRIPE_KE·Y={A40}
 many such names are of ids | a.py signing_ke·y = "{A40}" | a.py SIGNING_KE·Y = "{A40}"
-it is short for a drawn value | a.env toke·n={A16} | a.env toke·n={A24}
+it is short for a drawn value | a.env toke·n={A19} | a.env toke·n={A20}
 it may be one of many values to try | a.py secre·ts = ["{A40}"] | a.py secre·t = ["{A40}"]
 it may be one of many values to try | a.env SEC·RETS={A40} | a.env DB_PAS·S={A40}
 a test may expect it to be refused | user_test.go secre·t = "{A40}" | user.go secre·t = "{A40}"
@@ -27438,7 +27451,9 @@ def test_a_hash_among_hashes_of_other_things_is_no_secret():
         assert reported(text.replace("title_", "api_token_"), "texts.lock")
         assert reported(text.replace("title_0", "api_token"), "texts.lock")  # most are of secrets
         assert reported(re.sub(r"(title_.*)..\n", r"\1\n", text), "texts.lock")  # of another length
-        assert reported("".join(lines[3:]).replace("·", ""), "texts.lock")  # there are too few
+        assert reported("".join(lines[:4] + lines[5:]).replace("·", ""), "texts.lock")  # there are too few
+        of_paths = re.sub(r"    \w+:", lambda name: f"    lib/api_token_{name.start()}:", text)
+        assert not reported(of_paths, "texts.lock")
 
 
 def test_a_token_that_a_url_names_a_resource_by_is_its_id():
@@ -27525,6 +27540,11 @@ def test_a_drawn_value_is_a_long_mixture_behind_any_words():
         ("{L100}7", True),
         ("{d99}x", False),
         ("{d100}x", False),
+        ("ABCDEFGHIJ9XKQWV", False),
+        ("0123456789zq7zqz7qqz7zq7qzz7q", False),
+        ("xqzvkwjhbnfdxqzvkwjg", False),
+        ("gcp_sql_db_backup_01", False),
+        ("station-administration-recreation-{A16}", True),
         ("GRB0cLDWg3N4/4sE6pcrwcm5", True),
         ("3+sH/PNIuutm4+61K9If6U4b", True),
         ("Users/Ada/Harbor9/Station/tulip7", False),
@@ -28033,6 +28053,29 @@ it says that it is wrong, or that any would do
 # Why the name and the place of a value say that it is no secret, and near misses: the reason and a file, then
 # lines with {A8} and the like filled in.
 IN_CONTEXT = r"""
+=== it is a number, a name or a word, a.json
+"cachedTok·ens": 2500000000
+=== it is a number, a name or a word, a.yml
+secr·et: "administration."
+=== , a.yml
+tok·en: qzxvkw7
+=== , a.go
+    Pas·sword = tulip77x
+=== it is the id of a key, a.env
+S3_ACCESS_KE·Y2=Q3AM3UQ867SPQQA43P2F
+=== it is a name in generated code, Gemfile.lock
+    pas·sword: qzxvwkjh
+=== , lang/ro.json
+"db_pas·sword": "xQzVwKjhBnFdTrLp"
+=== it is prose, a.yml
+description: THE TOKEN IDENTIFIED BY 00T94e3cn9kSEO3c51s5.
+=== , a.sh
+echo "pas·s: tulip7x9 GATEWAY running"
+# pas·sword k7Qx9vB2wLp4tR8z
+=== it is a placeholder, a.yml
+pas·sword: "Y2hhbmdlLW1lfn5-"
+=== it is in a mocked reply, a.js
+nock(u).reply(200, {"aut·h": "{A32}"})
 === a test expects it, a.py
 assertEqual(events[0].reset_toke·n, "nHuyWiB7yP5Zw52FIkcQ")
 assertThat(result).containsEntry("refresh_toke·n", "nHuyWiB7yP5Zw52FIkcQ")
@@ -28044,6 +28087,8 @@ stub.to_return(body: {"toke·n" => "2a1ace52255252df566af0faaedfbfa7"})
 {"id" => 4, "note" => nil, "test" => false, "toke·n" => "2a1ace52255252df566af0faaedfbfa7", "total" => "0.00"}
 {"id": 4, "tags": [], "url": "a.local/4?ke·y=2a1ace52255252df566af0faaedfbfa7", "total": "0", "a": 1}
 === , a.rb
+{"id" => 4, "note" => nil, "test" => false, "a" => 1, "toke·n" => "2a1ace52255252df566af0faaedfbfa7"}
+{"id" => 4, "note" => nil, "toke·n" => "2a1ace52255252df566af0faaedfbfa7", "total" => "0.00"}
 {"id" => 4, "host" => "b", "test" => false, "toke·n" => "2a1ace52255252df566af0faaedfbfa7", "total" => "0.00"}
 {"host" => "b", "note" => nil, "toke·n" => "2a1ace52255252df566af0faaedfbfa7"}
 === , a.json
@@ -29003,7 +29048,7 @@ ONLY_SET = [
 LOGS_IN = [
     'user = User(pass·word="VALUE")',
     'def test_a():\n    client.login(pass·word="VALUE")',
-    'def test_a():\n    pass·word = "VALUE"\n    client.login("me", pass·word)',
+    'def test_a():\n    pass·word = "VALUE"\n    client.Login("me", pass·word)',
     'def test_a():\n    user = User(pass·word="VALUE")\n    log_in(user, "VALUE")',
 ]
 
@@ -29012,6 +29057,8 @@ LOGS_IN = [
 def test_a_word_for_a_password_that_a_test_sets_is_reported_if_something_logs_in_with_it(value):
     texts = [text.replace("·", "").replace("VALUE", value) for text in ONLY_SET + LOGS_IN]
     assert [bool(reported(text, "a.py")) for text in texts] == [False] * 5 + [True] * 4
+    drawn = ONLY_SET[0].replace("·", "").replace("VALUE", "k7Qtoken9xVb2Lw3")
+    assert reported(drawn, "a.py") == ["password"]
 
 
 WEAK = """
@@ -29698,6 +29745,7 @@ def test_a_web_token_that_is_to_be_refused_is_a_finding_of_low_confidence(text):
     assert found(text) and not reported(text)
     assert reported(f'expected_token = "{WEB_TOKEN}.{JWT_END}"  # "signature"') == ["jwt"]
     assert reported(f'x = "{WEB_TOKEN}.{JWT_END}"\nif not check(x):\n  fail("invalid token")') == ["jwt"]
+    assert reported(f'expired_token = "{TOKEN}"', "a.py") == ["token"]  # that is no web token
 
 
 @pytest.mark.parametrize(
@@ -29844,10 +29892,12 @@ def test_a_password_hash_is_low_whatever_names_it():
         ("a.sql", f"INSERT INTO u (a, password) VALUES (1, '{hashed}');"),
         ("a.py", f"password = '{hashed}'"),
         ("a.yml", f"password: {hashlib.sha256(b'admin').hexdigest()}"),
+        ("a.yml", f"password: {hashlib.sha512(b'letmein').hexdigest()}"),
         ("a.xml", f'<column name="PASSWORD" value="{hashlib.sha1(b"root").hexdigest().upper()}"/>'),
     ):
         assert [(m.rule.id, m.confidence) for m in scanned(text, path)] == [("password-hash", "low")]
     assert scanned(f"x = '{hashed}'", "a.py") == []  # only in source it needs a name
+    assert found(f"api_token: {hashlib.md5(b'password').hexdigest()}", "a.yml") == ["token"]
 
 
 def test_a_block_scalar_of_a_kubernetes_secret_is_scanned():
@@ -29994,6 +30044,7 @@ def test_a_key_in_hexadecimal_beside_what_it_encrypts_is_low_and_says_why():
         for text in (f"{key}, {rest}\n", f"{rest}\n{key}\n"):
             (span,) = [span for span in ps.find_spans(text.encode(), "a.json") if span.rule.id == "key"]
             assert (span.confidence == "low", span.reason == why) == (is_low, is_low), text
+    assert reported("plain_text: false\npass" + 'word: "tulip7x9!"', "a.yml") == ["password"]
 
 
 def test_what_pass_begins_a_mapping_with_is_no_password_if_the_text_has_it_as_a_name():
@@ -30051,6 +30102,10 @@ def test_a_value_is_known_with_its_name_and_what_stands_around_it():
     (found,) = candidates(f"{'x' * 60}_password = '{value}'", "a.py")
     assert found.name == "x" * 35 + "_password"
     assert [c.value for c in candidates(f'password = "{value} "', "a.py")] == [value + " "]
+    (found,) = candidates(f'password = "{value}" + "{value}"; x', "a.py")
+    assert (found.value, found.after) == (value * 2, '"; x')
+    (found,) = candidates(f'load("""\na: 1\npassword: "{value}"\n""")', "a.py")
+    assert found.language == "source"
     (found,) = candidates("load('''\na: 1\npassword: sum" + "mer\n''')", "a.py")
     assert (found.language, found.before) == ("config", "")
 
@@ -30244,6 +30299,8 @@ def test_a_project_defines_rules_in_the_notation_of_the_table():
     assert found(f"x = {value}", custom=(rule,)) == ["acme-key"]
     assert found(f"x = {value[:-1]}", custom=(rule,)) == found(f"x = {value}") == []
     assert found(f"x = {token()}", custom=(ps.custom_rule("acme-key", "gh" + "p_ {A36}"),)) == ["acme-key"]
+    rule = ps.custom_rule("acme-key", "acmw_ {A9}.{A9}")
+    assert [found(f"acmw_A1b2C3d4E{dot}A1b2C3d4E", custom=(rule,)) for dot in ".x"] == [["acme-key"], []]
 
 
 @pytest.mark.parametrize(
@@ -30329,6 +30386,7 @@ def test_what_the_base64_of_a_token_would_say_is_no_reason_against_it():
 
 def test_the_checksum_of_a_routable_token_is_that_of_the_providers_example():
     assert ps._has_base36(b"bzoxd_Rb5_cHeWe1JH56wr2FCBA.0r1pum4t4")
+    assert not ps._has_base36(b"bzoxd_Rb5_cHeWe1JH56wr2FCBA.0r0pum4t4")
 
 
 def test_a_token_without_a_checksum_is_none_with_a_wrong_one():
