@@ -1098,7 +1098,7 @@ def decode64(encoded: bytes) -> bytes:
     import binascii
 
     try:
-        return binascii.a2b_base64(encoded.translate(_TO_BASE64) + b"=" * (-len(encoded) % 4))
+        return binascii.a2b_base64(encoded.translate(_TO_BASE64) + b"==")
     except ValueError:
         return b""
 
@@ -15148,7 +15148,7 @@ def _score(c: Candidate, *, ignore_weak: bool = False) -> int:
     weights = load_weights()
     found = features(c)
     if ignore_weak:
-        found = [feature for feature in found if feature.split(" ")[0] not in ("has", "weak")]
+        found = [feature for feature in found if not feature.startswith("has ")]
     return sum(weights.get(feature, 0) for feature in found)
 
 
@@ -15172,7 +15172,7 @@ def _separator_of(c: Candidate) -> str:
         return "="
     if c.separator not in (",", "("):
         return c.separator
-    if _CALLED_WITH.search(c.before) or _sets_literal(c):
+    if _sets_literal(c):
         return "="
     if c.separator == "(":
         return "==" if _COMPARES.search(c.name) else "("
@@ -15189,7 +15189,7 @@ def _is_passphrase(value: str) -> bool:
 @lru_cache(4096)
 def _features_of_place(kind: str, name: str, separator: str, quote: str, language: str) -> tuple[str, ...]:
     """Return the features of a name, and of how its line and file assign a value to it."""
-    words = words_of(name.rstrip("0123456789")) or words_of(name)
+    words = words_of(name.rstrip("0123456789"))
     return (
         "bias -",
         f"kind {kind}",
@@ -15273,7 +15273,7 @@ def looks_random(value: str) -> bool:
         return False
     parts = _LONG_PART.findall(value)
     if _BASE64_WITH_SIGNS.match(value):
-        parts.append(value.replace("/", "").replace("+", ""))
+        parts.append(value)
     return _has_mixed_symbols(value) or any(map(_is_mixture, parts))
 
 
@@ -15616,7 +15616,7 @@ def judge_span(
             reason, at_most = against, "low"
     if not reason and scored and confidence == "high":
         reason, at_most = _reason_in_context("medium", scored.value, scored), "medium"
-    if reason and confidence != "low":
+    if reason:
         confidence = at_most
     return Span(*place, rule, confidence, candidate, reason)
 
@@ -15836,7 +15836,7 @@ def _names_a_field(c: Candidate) -> bool:
     words = words_of(c.value)
     if not kind_of_name(c.value) or not _DOTTED_NAME.match(c.value):
         return False
-    is_made_up = _TELLTALE_WORD.match(c.value.lower()) or (is_weak(c.value) and len(c.value) > 8)
+    is_made_up = _TELLTALE_WORD.match(c.value) or (is_weak(c.value) and len(c.value) > 8)
     return len(words) > 1 or words[0] in words_of(c.name) or not is_made_up
 
 
@@ -15849,12 +15849,12 @@ _OPENING_KEY = lazily(  # words of a name that say what a key opens, signs or en
 
 
 def _opens_something(c: Candidate) -> bool:
-    """Return whether the name is of a token or a secret, or of a key that says what it opens.
+    """Return whether the name is of a secret, or of a key that says what it opens.
 
     A variable of the environment needn't say that: STRIPE_KEY, but not gateway_key.
     """
     words = words_of(c.name.rstrip("0123456789"))
-    if words[-1:] in (["token"], ["secret"]):
+    if words[-1:] == ["secret"]:
         return not is_about_secret(c.name)
     is_named = c.name.isupper() or _OPENING_KEY.search(" ".join(words))
     return bool(words) and kind_of_name(words[-1]) == "key" and bool(is_named)
@@ -15989,7 +15989,7 @@ def _is_nonce(value: str, c: Candidate) -> bool:
 
 def _is_about_secret(value: str, c: Candidate) -> bool:
     """Return whether the name is about a secret, as TOKEN_URL is."""
-    return is_about_secret(c.name) and not _UUID_VALUE.match(value)
+    return is_about_secret(c.name)
 
 
 def _is_about_password(value: str, c: Candidate) -> bool:
@@ -16504,7 +16504,7 @@ def find_spans(
             yield judge_span(pattern.rule, found.span(1), found[1])
     detectors = _keyword_detectors()
     language = language_of(path)
-    if language.kind == "json" and JSON_SETTINGS.search(path):
+    if JSON_SETTINGS.search(path):
         language = language._replace(kind="config")
     resume_at: dict[bytes, int] = {}
     if language.kind == "source":
@@ -16664,7 +16664,7 @@ def _is_by_label(text: bytes, c: Candidate) -> bool:
 
 def _passes_to_name(text: bytes, c: Candidate) -> bool:
     """Return whether `pass` begins a mapping, as in `action: {pass: tea}`, and the text has `name: tea`."""
-    if c.name.lower() != "pass" or looks_random(c.value):
+    if looks_random(c.value):
         return False
     before = text[max(0, c.start - 99) : c.start]
     return bool(_PASSES_TO.search(before)) and c.value.encode("latin-1") in _names_in(text)
@@ -17083,7 +17083,7 @@ def find_key_store(first: bytes, path: str) -> Span | None:
 
 
 def _inserted_rows(text: bytes, at: int) -> Detected:
-    """Return (values in secrets' columns, end of the last row read) for an SQL VALUES that ends at `at`.
+    """Return (values in secrets' columns, begin of the last row read) for an SQL VALUES that ends at `at`.
 
     Return ((), at) unless `INSERT INTO table (columns)` precedes it, with a secret's column. Stop after 50
     values that are likely secrets.
@@ -17103,7 +17103,7 @@ def _inserted_rows(text: bytes, at: int) -> Detected:
         found = [*filter(None, map(partial(_judge_in_row, text), names, values))]
         spans += found
         likely += sum(span.confidence in ("medium", "high") for span in found)
-        at = end or row.end()
+        at = row.end()
         row = _ROW_BEGIN.match(text, end) if end else None  # no next row after one that can't be read
     return spans, at
 
@@ -17219,7 +17219,7 @@ def _named_cell(text: bytes, label: tuple[int, int], cell: tuple[int, int]) -> C
     words = _LABEL.match(text, *label)
     if not words or len(value) < _MIN_CELL or len(value.split()) > 1:
         return None
-    name = latin1(words[0]).replace(" ", "_")
+    name = latin1(words[0])
     kind = kind_of_name(name)
     if not kind:
         return None
@@ -17476,7 +17476,7 @@ def custom_rule(name: str, pattern: str) -> Rule:
     rule = Rule(name, name, "high", "high", prefix, re.sub(r"[.+]", r"\\\g<0>", shape), hit)
     found = [span for span in find_spans(hit.encode(), "", (rule,)) if span.rule == rule]
     if not any(span.confidence == rule.confidence for span in found):
-        why = ", ".join({span.reason for span in found}) or "nothing is"
+        why = ", ".join({span.reason for span in found})
         raise BadValue(f"rule {show(name)} doesn't find its own sample: {why}")
     return rule
 

@@ -3431,10 +3431,10 @@ HOOK=https://h.example/?token=x DB=Server=d;Password=pw
 JDBC=jdbc:mysql://h/d?user=u&password=pw APP_PEPPER=… FIREBASE_SERVICE_ACCOUNT_JSON= MASTER_SEED=… AuthCode=
 COMPOSER_AUTH= BASIC_AUTH2=… WIFI_PSK=… RABBITMQ_URL= ENCRYPTION_PRIMARY_KEY=…
 KEY=a.pem.b TOKEN_CACHE=… SLACK_WEBHOOK_ID=https://h.example/x API_TOKEN_BACKEND=… SECRET_STORE=…
-JWT_SECRET_REFRESH=…
+JWT_SECRET_REFRESH=… SLACK_TOKEN=https://h.example/… BASIC_AUTH=me:x7k9
 """
 SETTINGS_OF_APPLICATIONS = """
-LOCK_DSN=flock
+LOCK_DSN=flock AUTH_TOKEN=https://…@h.example/x
 SENTRY_DSN=https://0123456789abcdef@s.example/1 REDIS_URL=redis://h:6379 DATABASE_URL=sqlite:////data/app.db
 TOKEN_EXPIRES_IN=7d API_TOKEN_EXPIRATION=30 API_TOKEN_EXPIRATION_YEARS=1 RESET_PASSWORD_WITHIN=6h
 NEXT_PUBLIC_KEY=… VITE_KEY=… MIX_PUSHER_APP_KEY=… REACT_APP_API_KEY=… PROXY_AUTH_ALLOW_LIST= AUTH_DOMAIN=
@@ -3551,7 +3551,7 @@ READ_BY_VAULT = (
 
 def test_what_vault_and_this_tool_read_belongs_to_no_program():
     read = [f"{begin}_{name}" for begin in ("VAULT", "BAO") for name in READ_BY_VAULT.split()]
-    read += ["XDG_STATE_HOME", "PAISSIVE_BACKEND", "VAULT_TOKEN_FILE", "VAULT_TOKEN_COMMAND"]
+    read += ["XDG_STATE_HOME", "PAISSIVE_BACKEND", "VAULT_TOKEN_FILE", "VAULT_TOKEN_COMMAND", "vault_addr"]
     assert [variable for variable in read if not ps.is_store_setting(variable)] == []
     others = "VAULT_DB_PASSWORD BAO_MODE MY_VAULT_TOKEN MY_PAISSIVE_X XDG_CONFIG_HOME".split()
     assert [variable for variable in others if ps.is_store_setting(variable)] == []
@@ -25760,6 +25760,11 @@ WHERE_A_BARE_VALUE_ENDS = (
 # an alternative, a letter or a bound of an expression that few or no other rows show.
 WHERE_VALUES_ARE = r"""
 a.py ke·y = "a word"
+a.md the $pas·sword is «k7Qx9vB2»
+a.md the pas·sword is administrationofthings
+.env PAS·SWORD=«#tulip»
+a.yml pas·sword: !!str |¶  «tulip# 7x»
+a.yml DBPas·sword: # note¶  Default: «hunter22»
 app.log GET ke·y=cmxkkq aut·h=revgbz size=12
 a.sh if [ "$PAS·SWORD" = "§" ]; then
 a.sh [ $TOKE·N = §k3Xw ]
@@ -27103,6 +27108,12 @@ CHOSEN_SECRETS = """
 - compose.yml   STRIPE_SEC·RET_KEY: sk_test_mock
 - compose.yml   ROUTE_K·EY: "12345678901234567890"
 - values.yml   tls_sec·ret: shop-front-wildcard
++ .env APP_SEC·RET2=another-really-long-one
++ a.properties very.app_sec·ret=very-long-sec·ret
+- compose.yml   API_JWT_SEC·RET: ANOTHER-REALLY-LONG-ONE
+- compose.yml   API_JWT_SEC·RET: Shop-Db-Pas·sword
+- compose.yml   API_JWT_SEC·RET: shop-front-credentials
+- compose.yml   API_JWT_SEC·RET: long-long-jwt-sec·ret
 - a.py app = App(signing_sec·ret="will-be-removed-soon")
 - a.py signing_k·ey = "12345678901234567890"
 """
@@ -27262,6 +27273,7 @@ def test_a_nonce_is_no_finding_with_or_without_a_reason_against_it():
         ("README.md", "My API k·ey is {h40}"),
         ("a.js", 'getKe·y("{h40}")'),
         ("a.json", '"nonc·e": "{A24}"'),
+        ("preshared/10.0.0.1", "{B43}="),
         ("a.py", 'nonc·e = "{A24}"'),
     ],
 )
@@ -27272,6 +27284,12 @@ def test_what_looks_random_is_a_finding_of_low_confidence_at_least(path, line):
 
 REPORTED = """
 a.json {"tags": [1], "value": "tulip7x9!", "name": "pass·word"}
+a.py Variable(value="tulip7x9!", name="pass·word", label="x")
+a.py env.str("x", "pass·word", default="tulip7x9!")
+a.tf pass·word = { value = "tulip7x9!" }
+a.md | user | pass·word |¶|---|---|¶| ada | x7q9 |
+a.txt dp.st.test.{A42}
+a.py x = "a\\npm_{A36}"
 a.json {"tags": {"a": 1}, "value": "tulip7x9!", "name": "pass·word"}
 a.json {"label": "Login (admin)", "name": "pass·word", "value": "tulip7x9!"}
 a.html <b>x</b> {value: "tulip7x9!", name: "pass·word"}
@@ -27305,7 +27323,7 @@ a.js "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6I
 
 def test_secrets_in_urls_arguments_and_fields_of_pages_are_reported():
     for row in rows_of(REPORTED):
-        path, line = row.split(" ", 1)
+        path, line = row.replace("¶", "\n").split(" ", 1)
         assert reported(line, path), row
 
 
@@ -27352,6 +27370,7 @@ def test_a_password_is_judged_alike_however_source_sets_it():
 NOT_REPORTED = """
 a.json "url": "postgres://app:\u003cpass·word\u003e@db.local/app"
 package-lock.json "resolved": "https://ada:sunny-beach@npm.local/a.tgz"
+a.js pass·wordField.type = "tulip7harbor"
 a.env API_K·EY=XKQZVWPTRGHJBDQX
 a.py pass·word = "correct horse battery staple"
 a.py .send_keys("p4ssw0rd!x")
@@ -27396,6 +27415,7 @@ many such values are samples | a.yml the toke·n is "{A40}" | a.yml the toke·n:
 many such values are hashes | a.json "pass·word": "{A42}9=" | a.env PASS·WORD={A42}9=
 many such values are hashes | a.js pass·word = "{A42}9=" | a.env PASS·WORD={A42}9=
 many such values are hashes | a.sh export PASS·WORD={h40} | a.sh export PASS·WORD={A40}
+many such values are names | a.py pass·word = "xqzvkwjh!" | a.py pass·word = "xQzVwKjhBnFdTrLp"
 many such values are names | a.py pass·word = "xqzvkwjh" | a.py pass·word = "xqzvkwj7"
 many such names are of ids | a.env gateway.ke·y={A40} | a.env STRIPE_KE·Y={A40}
 many such names are of ids | a.py signing_ke·y = "{A40}" | a.py SIGNING_KE·Y = "{A40}"
@@ -27434,7 +27454,8 @@ def test_each_name_or_place_of_no_secret_applies_to_its_proof_and_not_to_its_cou
 
 def test_a_key_whose_name_says_what_it_opens_is_a_finding_outside_settings_but_not_in_documents():
     text = "{{'{name}': '629ff4e9b51798beec455ff3416ba54a37e5d847'}}\n"
-    assert reported(text.format(name="signingKey"), "a.js") == ["key"]
+    for name in ("signingKey", "signingKey2", "GATEWAY_KEY"):
+        assert reported(text.format(name=name), "a.js") == ["key"]
     assert reported(text.format(name="gatewayKey"), "a.js") == []
     assert reported(text.format(name="signingKey"), "a.rst") == []
 
@@ -27461,6 +27482,8 @@ def test_a_token_that_a_url_names_a_resource_by_is_its_id():
     line = 'find(tok·en: "VALUE")\n'.replace("·", "").replace("VALUE", value)
     for url, reports in (("/api/checkouts/", []), ("/api/checkout/", ["token"]), ("/s/", ["token"])):
         assert reported(f'{line}get("https://x.local{url}{value}.json")\n', "a.rb") == reports, url
+    dashed = line.replace(value, f"{value[:8]}-{value[8:]}")
+    assert reported(f'{dashed}get("https://x.local/api/checkouts/{value[:8]}-{value[8:]}")\n', "a.rb") != []
     for name, path in (("pass·word", "a.rb"), ("tok·en", "a.yml")):
         text = line.replace("token", name.replace("·", ""))
         assert reported(f'{text}get("https://x.local/api/checkouts/{value}.json")\n', path), path
@@ -27504,6 +27527,7 @@ def test_a_generated_password_is_long_enough_and_has_symbols_and_no_long_word():
     values += " SUMMERk8#v2p!x9q@"
     drawn = [value for value in [*values.split(), "k8# v2p!x9q@z"] if ps.looks_random(value)]
     assert drawn == values.split()[:13]
+    assert [ps.looks_random(f"k8# v2!x9@z$k%w{more}") for more in ("", "^")] == [False, True]
     of_code = "\"'()[]{}<>=;`+"
     for char in string.punctuation:  # the third symbol in words
         drawn = char not in f"{of_code}_-.,/:\\#%"
@@ -28053,6 +28077,47 @@ it says that it is wrong, or that any would do
 # Why the name and the place of a value say that it is no secret, and near misses: the reason and a file, then
 # lines with {A8} and the like filled in.
 IN_CONTEXT = r"""
+=== , a.js
+pas·sword = `harbor 7Summer!`
+tok·en = k7Qx9Vb2Lw3Zr8TnA
+=== , a.md
+pas·sword: `harbor 7Summer!`
+docker run -e DB_PAS·SWORD=tulip7x;
+=== it is an expression, a.md
+pas·sword=tulip7x,
+=== it is a word for a password, as samples have, a.md
+secr·et=s3cret7x
+pas·sword=S3CRET7x
+=== , a.erb
+<% pas·sword: tulip7x
+=== , a.ipynb
+"{pas·sword: tulip7x, a: b}"
+=== , a.py
+salt_pas·sword = "x7c9dQ2v"
+raise Failed('?pass·word=ab1.cdefg7')
+=== , a.yml
+{"Login pas·sword": tulip7x}
+=== it is a label, a.php
+'pas·sword' => 'Kennwort',
+=== , a.php
+'pas·sword' => 'größer',
+=== it is a label, a.json
+"pas·sword": "Kennwort"
+=== , a.json
+"pas·sword": "Benutzerkennworteingabe"
+"OAuth client_secr·et": "{A24}"
+=== it is a label, a.html
+<input pas·sword="Kennwort">
+=== it is an identifier, a.php
+'cell_ke·y' => '{A24}',
+=== , a.json
+x(gateway_ke·y("{A24}")
+=== it is an identifier, a.yml
+ke·y: "shop:{u}"
+=== , Gemfile.lock
+tok·en: k7Qx9Vb2Lw3Zr8Tn
+=== , a.min.js
+{pas·s:"k7!x9#"}
 === it is a number, a name or a word, a.json
 "cachedTok·ens": 2500000000
 === it is a number, a name or a word, a.yml
@@ -28620,6 +28685,7 @@ EXAM = r"""
 + a.cs var pass·word = "Flag@Submit123";
 + private/10.0.0.1 {B43}=
 - public/10.0.0.1 {B43}=
+- private/notes {A40}
 + secrets/shop {A32}
 - secrets/shop shop-front-wildcard
 - a.yml toke·n: ["tomcat9", "glassfish5", "jetty12-ee8"]
@@ -28972,6 +29038,8 @@ EXAM = r"""
 
 # A file, a line, and some of its features, or "not" and one that it lacks.
 FEATURES = r"""
+A.java | pas·sword.equals("V4x7q") | last pas·sword, separator ==
+a.xml | <pas·sword>tulip harbor lantern seven</pas·sword> | symbols 0s
 a.py | x; pass·word = "V7 k", # x | digits two, symbols 0s
 a.py | the pass·word_of_the_day is = "V47x"[0] | ends -
 a.py | pass·word2 = "V4x7q" | first password, last password, ends telltale
@@ -29039,16 +29107,17 @@ a.py | pass·word_confirmed = "V4x7q" | ends -
 # Files and lines: + sets a password to a word that anybody would try, - doesn't.
 # What a test sets to VALUE, and what logs in with it; · hides the names from audits.
 ONLY_SET = [
-    'def test_a():\n    user = User(pass·word="VALUE")\n    assert user.save()',
+    'def test_a():\n    user = User(pass·word="VALUE")\n    assert login(user)',
     'test "a" do\n    user = insert(:user, pass·word: "VALUE")\n    sign_in(user)',
     '@Test\nvoid a() { a.setPass·word("VALUE"); assertEquals("VALUE", a.getPass·word()); }',
     "it('a', () => {\n  form.fill({pass·word: 'VALUE'})\n})",
     'func TestA(t *testing.T) {\n\tconfig := a(map{"pass·word": "VALUE"})\n}',
+    'def test_a():\n    user.pass·word = "VALUE"\n    assert login(user)',
 ]
 LOGS_IN = [
     'user = User(pass·word="VALUE")',
-    'def test_a():\n    client.login(pass·word="VALUE")',
-    'def test_a():\n    pass·word = "VALUE"\n    client.Login("me", pass·word)',
+    'def test_a():\n    client.Login(pass·word="VALUE")',
+    'func TestA(t *testing.T) {\n\tpass·word := "VALUE"\n\tclient.Login("me", pass·word)',
     'def test_a():\n    user = User(pass·word="VALUE")\n    log_in(user, "VALUE")',
 ]
 
@@ -29056,12 +29125,19 @@ LOGS_IN = [
 @pytest.mark.parametrize("value", ["s3cret77", "MyPassw0rd!", "482136"])
 def test_a_word_for_a_password_that_a_test_sets_is_reported_if_something_logs_in_with_it(value):
     texts = [text.replace("·", "").replace("VALUE", value) for text in ONLY_SET + LOGS_IN]
-    assert [bool(reported(text, "a.py")) for text in texts] == [False] * 5 + [True] * 4
-    drawn = ONLY_SET[0].replace("·", "").replace("VALUE", "k7Qtoken9xVb2Lw3")
-    assert reported(drawn, "a.py") == ["password"]
+    assert [bool(reported(text, "a.py")) for text in texts] == [False] * 6 + [True] * 4
+    for other in ("k7Qtoken9xVb2Lw3", "tulip7x9!"):
+        assert reported(ONLY_SET[0].replace("·", "").replace("VALUE", other), "a.py") == ["password"]
+    assert reported('@test "a" {\n  export DB_PASS' + f"WORD={value}\n}}", "a.sh") == []
 
 
 WEAK = """
+- a.py client_secr·et = "k7Qx9Vb2Lw3Zr8Tn77"
+- a.py client_secr·et = "harbor7"
+- a.md pas·sword: admin_root
+- a.md pas·sword: `admin7`
++ a.sh {DB_PAS·SWORD:-postgres}
+- compose.yml API_JWT_SEC·RET: abcQx9Vbk7-Lw3Zr8Tabc-mP4abcd
 - a.md pass·word=secret123
 + a.env pass·word=secret123
 - a.yml   # pass·word: secret123
@@ -29761,6 +29837,7 @@ def test_a_key_of_google_for_the_clients_of_an_app_is_low(text):
     key = ps.make_samples("AIza{W35}")
     for line, confidence in ((text.format(key=key), "low"), (f'YOUTUBE_KEY = "{key}"', "high")):
         assert [match.confidence for match in scanned(line)] == [confidence]
+    assert [match.confidence for match in scanned(text.format(key=token()))] == ["high"]
 
 
 def test_words_in_the_documentation_of_an_ansible_module_are_low():
@@ -29772,6 +29849,7 @@ def test_words_in_the_documentation_of_an_ansible_module_are_low():
         assert confidence(name, "netapp123") == ["low"]
         assert confidence(name, ps.make_samples("{A24}")) == confidence("TEXT", ps.make_samples("{A24}"))
     assert [confidence("TEXT", value) for value in ("netapp123", ps.make_samples("{A24}"))] == [["high"]] * 2
+    assert reported("RETURN = '''\n- a: b\n'''\npass" + "word = 'netapp123'\n", "user.py") == ["password"]
 
 
 def test_what_stands_around_a_value_tells_what_it_is():
@@ -29861,6 +29939,8 @@ def test_a_file_in_a_kubernetes_secret_is_scanned_like_any_file():
             ["registry-auth"],
         ),
         ("a.env", f"DB_PASSWORD={GUESSED}", ["kubernetes-secret"]),
+        ("a", hashlib.sha256(b"x").hexdigest(), ["kubernetes-secret"]),
+        (".pgpass", f"x.local:5432:shop:me:{GUESSED}\n#\n", ["pgpass-password"]),
     ],
 )
 def test_a_file_in_a_kubernetes_secret_is_judged_by_its_name_or_its_beginning(name, text, rules):
@@ -29878,6 +29958,7 @@ def test_a_word_beside_a_label_is_of_low_confidence():
     for text in ("Password:\nalice\n", "| User | Password |\n|---|---|\n| alice | alice |\n"):
         assert {match.confidence for match in scanned(text, "a.md")} <= {"low"}
         assert reported(text.replace("alice", "al1ce-7Q"), "a.md") == ["password"]
+    assert reported("Password:\n> alice\n", "a.md") == []
 
 
 def test_a_word_in_backquotes_is_beside_no_label_in_source():
@@ -29896,7 +29977,8 @@ def test_a_password_hash_is_low_whatever_names_it():
         ("a.xml", f'<column name="PASSWORD" value="{hashlib.sha1(b"root").hexdigest().upper()}"/>'),
     ):
         assert [(m.rule.id, m.confidence) for m in scanned(text, path)] == [("password-hash", "low")]
-    assert scanned(f"x = '{hashed}'", "a.py") == []  # only in source it needs a name
+    # Only in source it needs a name, and a log has too many.
+    assert scanned(f"x = '{hashed}'", "a.py") == scanned(hashed, "a.log") == []
     assert found(f"api_token: {hashlib.md5(b'password').hexdigest()}", "a.yml") == ["token"]
 
 
@@ -30196,6 +30278,10 @@ def test_a_secret_in_a_string_of_json_is_placed_with_its_escapes():
     ):
         for path in ("stdin.jsonl", "app.ndjson"):
             assert marked(re.sub("[«»]", "", text), path) == text
+    rule, text = ps.custom_rule("acme-key", "acmw_ {A32}"), '["\\u0061cmw_' + ps.make_samples("{A32}") + '"]'
+    for rules in (["acme-key"], ["acme-key"], ["acme-key"], []):  # JSON in JSON, up to three levels
+        assert found(text, "a.jsonl", custom=(rule,)) == rules
+        text = json.dumps([text])
 
 
 def test_a_token_is_a_secret_of_the_environment_under_any_name(monkeypatch):
@@ -30299,6 +30385,7 @@ def test_a_project_defines_rules_in_the_notation_of_the_table():
     assert found(f"x = {value}", custom=(rule,)) == ["acme-key"]
     assert found(f"x = {value[:-1]}", custom=(rule,)) == found(f"x = {value}") == []
     assert found(f"x = {token()}", custom=(ps.custom_rule("acme-key", "gh" + "p_ {A36}"),)) == ["acme-key"]
+    assert found(f'x = "a\\n{value}"', custom=(rule,)) == ["acme-key"]
     rule = ps.custom_rule("acme-key", "acmw_ {A9}.{A9}")
     assert [found(f"acmw_A1b2C3d4E{dot}A1b2C3d4E", custom=(rule,)) for dot in ".x"] == [["acme-key"], []]
 
@@ -31214,7 +31301,8 @@ def test_only_an_explanation_has_reasons_and_it_has_the_thresholds():
     (match,) = scanned(f'password = "{GUESSED}"', "a.py")
     assert match.why == ()
     limits = ", ".join(f"{name} from {least / 100:+.2f}" for name, least in ps.THRESHOLDS)
-    assert limits in explained(f'password = "{GUESSED}"', 1)
+    why = explained(f'password = "{GUESSED}"', 1)
+    assert limits in why and "its form alone decides" not in why
 
 
 def test_a_value_that_a_line_repeats_is_one_finding():
@@ -31614,7 +31702,7 @@ def test_a_fingerprint_depends_on_100_bytes_on_either_side_of_a_value_on_its_lin
         return {match.mark for match in scanned(f"{lead}\n{before} '{token()}' {after}\ny")}
 
     same = mark("a b", "c d")
-    assert same == mark("ab", "  cd") == mark("a b", "c d", "z") and len(same) == 1
+    assert same == mark("ab", "  cd") == mark("a b", "c d", "z") == mark("a b", "c d\nz") and len(same) == 1
     assert same != mark("a c", "c d") and same != mark("a b", "c e")
     long = "z" * 100
     assert mark(f"a{long}", f"{long}b") == mark(f"c{long}", f"{long}d")
