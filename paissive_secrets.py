@@ -19691,10 +19691,10 @@ class Baseline:
 
     def _load(self) -> None:
         """Add the entries of the file, if there is one; raise BadValue if one is wrong."""
-        import json
-
         if not os.path.lexists(self.path):
             return
+        import json
+
         with disk_errors(f"read {self.path}"):
             lines = read_file(self.path).splitlines()
         try:
