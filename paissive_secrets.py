@@ -15273,7 +15273,7 @@ def looks_random(value: str) -> bool:
         return False
     parts = _LONG_PART.findall(value)
     if _BASE64_WITH_SIGNS.match(value):
-        parts.append(value)
+        parts.append(value.replace("/", "").replace("+", ""))
     return _has_mixed_symbols(value) or any(map(_is_mixture, parts))
 
 

@@ -27368,7 +27368,7 @@ def test_a_password_is_judged_alike_however_source_sets_it():
 
 
 NOT_REPORTED = """
-a.json "url": "postgres://app:\u003cpass·word\u003e@db.local/app"
+a.json "url": "postgres://app:\\u003cpass·word\\u003e@db.local/app"
 package-lock.json "resolved": "https://ada:sunny-beach@npm.local/a.tgz"
 a.js pass·wordField.type = "tulip7harbor"
 a.env API_K·EY=XKQZVWPTRGHJBDQX
@@ -27570,6 +27570,8 @@ def test_a_drawn_value_is_a_long_mixture_behind_any_words():
         ("gcp_sql_db_backup_01", False),
         ("station-administration-recreation-{A16}", True),
         ("GRB0cLDWg3N4/4sE6pcrwcm5", True),
+        ("XnD04NG+F9nEM7C4mi1tuR/M", True),
+        ("Ptu/on7tbA/k65k785e+sUCI", True),
         ("3+sH/PNIuutm4+61K9If6U4b", True),
         ("Users/Ada/Harbor9/Station/tulip7", False),
         ("config/Harbor/station9/x", False),
@@ -29136,6 +29138,7 @@ WEAK = """
 - a.py client_secr·et = "harbor7"
 - a.md pas·sword: admin_root
 - a.md pas·sword: `admin7`
++ a.md pas·sword: "let-me-in"
 + a.sh {DB_PAS·SWORD:-postgres}
 - compose.yml API_JWT_SEC·RET: abcQx9Vbk7-Lw3Zr8Tabc-mP4abcd
 - a.md pass·word=secret123
@@ -30288,6 +30291,7 @@ def test_a_token_is_a_secret_of_the_environment_under_any_name(monkeypatch):
     for name, value in (
         ("A_TOKEN_FIRST", GITHUB),
         ("NOTE", GITHUB),
+        ("SHORT_BEGIN", ps.make_samples("dp.pt.{A43}")),
         ("WORDS_AFTER", GITHUB + " of the robot"),
         ("WORDS_BEFORE", "see " + GITHUB),
         ("CUT_SHORT", GITHUB[:12]),
@@ -30296,8 +30300,8 @@ def test_a_token_is_a_secret_of_the_environment_under_any_name(monkeypatch):
         ("NO_PARTS", "eyJ" + "A1b2C3d4E5f6A1b2.eyJA1b2C3d4E5f6." + "A1b2C3d4E5f6"),
     ):
         monkeypatch.setenv(name, value)
-    names = {"NOTE", "WORDS_AFTER", "WORDS_BEFORE", "CUT_SHORT", "LONGER", "NO_PARTS"}
-    assert names & {*ps.list_secrets(backend="env")} == {"NOTE", "WORDS_AFTER"}
+    names = {"NOTE", "SHORT_BEGIN", "WORDS_AFTER", "WORDS_BEFORE", "CUT_SHORT", "LONGER", "NO_PARTS"}
+    assert names & {*ps.list_secrets(backend="env")} == {"NOTE", "SHORT_BEGIN", "WORDS_AFTER"}
 
 
 def test_a_private_key_is_found_whole_up_to_16_kib():
@@ -30500,8 +30504,10 @@ def test_a_web_token_that_has_expired_says_so():
         ({"exp": 9_999_999_999}, plain),
         ({}, plain),
         ({"exp": "x"}, plain),
+        ('{"a": ' + "[" * 4000, plain),
     ):
-        payload = base64_of(json.dumps({"sub": "a", **claims})).rstrip("=")
+        text = claims if isinstance(claims, str) else json.dumps({"sub": "a", **claims})
+        payload = base64_of(text).rstrip("=")
         (match,) = scanned(f"x {header}.{payload}.{ps.make_samples('{W43}')}", explain=True)
         assert (match.rule.id, match.confidence, match.why) == ("jwt", "medium", why)
 
