@@ -17367,7 +17367,7 @@ def _judge_kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
     text = plain.decode("utf-8", "replace")
     is_readable = "\ufffd" not in text and re.sub(r"[\r\n\t]", "", text).isprintable()
     is_random = len(set(plain)) * 4 > min(len(plain), 256)
-    if len(plain) < 3 or b"BEGIN CERTIFICATE" in plain or not (is_readable or is_random):
+    if b"BEGIN CERTIFICATE" in plain or not (is_readable or is_random):
         return
     rule = pattern_rules()["kubernetes-secret"]
     place = entry.span(2)

@@ -25762,6 +25762,7 @@ WHERE_VALUES_ARE = r"""
 a.py ke·y = "a word"
 a.md the $pas·sword is «k7Qx9vB2»
 a.md the pas·sword is administrationofthings
+a.md pas·sword is: «k7;Qx9vB2».
 .env PAS·SWORD=«#tulip»
 a.yml pas·sword: !!str |¶  «tulip# 7x»
 a.yml DBPas·sword: # note¶  Default: «hunter22»
@@ -27565,6 +27566,7 @@ def test_a_drawn_value_is_a_long_mixture_behind_any_words():
         ("{d99}x", False),
         ("{d100}x", False),
         ("ABCDEFGHIJ9XKQWV", False),
+        ("TokenHarborTKU3Ahk", False),
         ("0123456789zq7zqz7qqz7zq7qzz7q", False),
         ("xqzvkwjhbnfdxqzvkwjg", False),
         ("gcp_sql_db_backup_01", False),
@@ -29518,6 +29520,7 @@ def test_secrets_of_kubernetes_are_found_under_any_name():
         (json.dumps({"kind": "List", "items": [manifest("Pod"), SECRET]}, indent=2), [18, 19]),
         (json.dumps({"items": [SECRET, manifest("ConfigMap", data=LOGINS)]}, indent=2), [10, 11]),
         (json.dumps(json.dumps(SECRET)), [1, 1]),
+        (json.dumps([{"kind": "Secret", **SECRET}, manifest("ConfigMap", data=LOGINS)]), [1, 1]),
         (YAML.replace(": Secret", ": ConfigMap"), []),
         (YAML.replace(": Secret", ": SealedSecret"), []),
         (YAML.replace(": Secret", ": ExternalSecret"), []),
@@ -29845,7 +29848,7 @@ def test_a_key_of_google_for_the_clients_of_an_app_is_low(text):
 
 def test_words_in_the_documentation_of_an_ansible_module_are_low():
     def confidence(name, value):
-        text = f"{name} = r'''\n- user:\n    set_pass" + f"word: {value}\n'''\n"
+        text = f"{name} = r'''\n{'- a: b' * 60}\n- user:\n    set_pass" + f"word: {value}\n'''\n"
         return [match.confidence for match in scanned(text, "user.py")]
 
     for name in ("DOCUMENTATION", "EXAMPLES", "RETURN"):
