@@ -16611,14 +16611,11 @@ def _is_only_set(text: bytes, c: Candidate) -> bool:
     if _LOGS_IN.search(c.before.encode("latin-1").lower()):
         return False
     if c.separator in ("=", ":=") and "." not in c.name and _ENDS_STATEMENT.match(c.after):
-        return not _logins_in(text)
+        return not _logs_in(text)
     begin, end = max(0, c.start - _REACH_OF_LOGIN), c.end + _REACH_OF_LOGIN
     if text.count(c.value.encode("latin-1"), begin, end) < 2:
         return True  # most values
-    from bisect import bisect_left
-
-    logins = _logins_in(text)
-    return bisect_left(logins, begin) == bisect_left(logins, end)  # none is between these
+    return not _LOGS_IN.search(text[begin:end].lower())
 
 
 @lru_cache(1)  # one search for all values of a text
@@ -16627,10 +16624,10 @@ def _is_test(text: bytes) -> bool:
     return bool(_DEFINES_TEST.search(text))
 
 
-@lru_cache(1)  # one search, since many values may have many logins beside them
-def _logins_in(text: bytes) -> list[int]:
-    """Return where a text logs in or connects, in order."""
-    return [found.start() for found in _LOGS_IN.finditer(text.lower())]
+@lru_cache(1)  # one search for all values of a text
+def _logs_in(text: bytes) -> bool:
+    """Return whether a text logs in or connects anywhere."""
+    return bool(_LOGS_IN.search(text.lower()))
 
 
 def _is_among_hashes(text: bytes, c: Candidate) -> bool:
