@@ -5260,7 +5260,7 @@ def _change_record(folder: str, change: Callable[[KnownStore], KnownStore]) -> N
             stores[place] = change(stores.get(place, KnownStore()))
             rows = {
                 place: {"fingerprints": store.fingerprints, "member": store.member, "commit": store.commit}
-                for place, store in sorted(stores.items())
+                for place, store in stores.items()
                 if store.fingerprints
             }
             text = dump_json({"version": 1, "stores": rows}, "the record of known stores")
@@ -5391,10 +5391,10 @@ def _has_no_commit(repository: str) -> bool:
     try:
         head = read_file(os.path.join(repository, "HEAD"))
         branches = os.listdir(os.path.join(repository, "refs", "heads"))
-    except (OSError, ValueError, SecretsError):  # of a worktree, for instance, whose branches are elsewhere
+    except (OSError, ValueError, SecretsError):  # of a worktree or a reftable, whose branches are elsewhere
         return False
-    elsewhere = any(os.path.lexists(os.path.join(repository, name)) for name in ("packed-refs", "reftable"))
-    return head.startswith(b"ref: refs/heads/") and not branches and not elsewhere
+    is_packed = os.path.lexists(os.path.join(repository, "packed-refs"))
+    return head.startswith(b"ref: refs/heads/") and not branches and not is_packed
 
 
 def _last_in_log(log: bytes) -> str:
@@ -18084,10 +18084,9 @@ def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
 
 
 def _index_blobs(folder: str) -> Iterator[Blob]:
-    """Yield the files whose staged version isn't that of HEAD, but not removed ones; none if git fails."""
+    """Yield the files whose staged version isn't that of HEAD, as `staged_blobs` does; none if git fails."""
     with suppress(Unavailable):
-        tree = ask_git(folder, "rev-parse", "HEAD:", default="")
-        yield from (blob for blob in staged_blobs(folder, tree) if blob.oid)
+        yield from staged_blobs(folder, ask_git(folder, "rev-parse", "HEAD:", default=""))
 
 
 def ask_about_file(path: str, *args: str) -> str:
@@ -18132,7 +18131,7 @@ def install_hook(name: str, backend: str = "") -> str:
     # No module of the repository takes the place of Python's. -S: only a store needs packages, and -I would
     # hide those of the user.
     options = "-Ec" if backend or name == "pre-push" else "-ISc"
-    action = _HOOKS[name] + (f" --backend {shlex.quote(backend)}" if backend else "")
+    action = _HOOKS[name] + (f" --backend {backend}" if backend else "")
     program = [sys.executable, options, _IMPORT_AND_RUN, os.path.abspath(__file__)]
     begin = _HOOK_BEGIN.format(verb=name.removeprefix("pre-")).encode()
     command = f"{shlex.join(program)} {action}"

@@ -8385,7 +8385,7 @@ def test_a_git_that_prints_too_much_is_an_error_whatever_the_default(stand_in):
     stand_in("exec yes")
     for more in ({}, {"default": ""}):
         expected = "Unsafe: git x prints more than 16 MiB; is . in the right repository?"
-        assert refusal(ps.ask_git, ".", "x", **more) == expected
+        assert refusal(ps.ask_git, ".", "x", "y", **more) == expected
 
 
 def test_a_git_that_is_silent_for_a_moment_is_waited_for_and_one_for_too_long_is_not(stand_in, monkeypatch):
@@ -8517,6 +8517,21 @@ def test_a_record_that_can_not_be_read_is_an_error(files):
     assert refusal(ps.FileStore().get, "DB").startswith(f"Unsafe: {record_file()} is not a file")
 
 
+def test_a_record_that_can_not_be_written_is_an_error_only_if_it_has_another_store(
+    files, store_folder, monkeypatch
+):
+    monkeypatch.setattr(ps, "rewrite", unittest.mock.Mock(side_effect=OSError(errno.EROFS, "")))
+    ps.record_if_possible(str(store_folder), [pin_of(files)])
+    problem = f"Unavailable: can't write {record_file()}"
+    assert refusal(ps.record_if_possible, str(store_folder), ["1" * 32]).startswith(problem)
+
+
+def test_a_record_behind_a_circle_of_links_is_an_error(files, tmp_path, monkeypatch):
+    (tmp_path / "circle").symlink_to("circle")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "circle"))
+    assert refusal(ps.FileStore().get, "DB").startswith(f"Unavailable: can't read {record_file()}: ")
+
+
 def test_of_a_commit_a_file_of_any_mode_is_read_and_nothing_but_a_file(stand_in):
     for listed, content in (
         ("100644 blob 1f\tx", b"sealed"),
@@ -8593,11 +8608,13 @@ def test_a_rekey_that_was_killed_adds_nothing_to_the_pin_of_another_store(files,
     assert "has the fingerprint" in refusal(ps.FileStore().get, "DB")
 
 
-def test_who_opens_a_store_stays_on_record_when_its_identity_changes(store_folder):
+def test_who_opens_a_store_stays_on_record_when_its_identity_changes(store_folder, monkeypatch):
     ps.record_store(str(store_folder), ["1" * 32], "ada")
     ps.record_store(str(store_folder), ["2" * 32])
     recorded = ps.recorded_store(str(store_folder), ps.FileCache())
     assert (recorded.fingerprints, recorded.member) == (("2" * 32,), "ada")
+    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", "2" * 32)
+    assert ps.known_store(str(store_folder), ps.FileCache()) == recorded._replace(how="pin")
 
 
 @pytest.fixture
@@ -8665,12 +8682,17 @@ def test_the_commit_of_a_store_is_that_of_the_repository_that_a_link_to_its_fold
     assert ps.checked_out_commit(str(link), ps.FileCache()) == head
 
 
-@pytest.mark.parametrize("digits", [40, 64])
-def test_git_is_not_started_to_say_which_commit_the_last_line_of_its_log_has(digits, folder, monkeypatch):
-    plant(folder, ".git/logs/HEAD")
+@pytest.mark.parametrize(("digits", "git_folder"), [(40, ".git"), (64, "of a worktree")])
+def test_git_is_not_started_to_say_which_commit_the_last_line_of_its_log_has(
+    digits, git_folder, folder, monkeypatch
+):
+    plant(folder, f"{git_folder}/logs/HEAD")
     lines = (f"{old * digits} {new * digits} A <a@b> 1 +0000\tcommit: x\n" for old, new in ("01", "12"))
-    (folder / ".git/logs/HEAD").write_text("".join(lines))
+    (folder / git_folder / "logs/HEAD").write_text("".join(lines))
+    if git_folder != ".git":
+        (folder / ".git").write_text(f"gitdir: {git_folder}\n")
     monkeypatch.setattr(ps, "ask_git", unittest.mock.Mock(side_effect=AssertionError("started git")))
+    monkeypatch.chdir("/")
     assert ps.checked_out_commit(str(folder), ps.FileCache()) == "2" * digits
 
 
@@ -8680,15 +8702,37 @@ def test_git_is_not_started_to_say_that_a_new_repository_has_no_commit(repositor
 
     monkeypatch.setattr(ps, "ask_git", refuse)
     assert ps.checked_out_commit(str(repository), ps.FileCache()) == ""
+    assert ps.merge_conflicts(str(repository)) == set()
 
 
-def test_a_branch_without_a_log_has_its_commit(repository):
+def test_a_git_that_names_a_folder_with_nul_has_no_commit(folder, capsys):
+    (folder / ".git").write_text("gitdir: \0")
+    assert ps.checked_out_commit(".", ps.FileCache()) == ""
+    assert "was not searched for a newer identity: git says: " in capsys.readouterr().err
+
+
+def test_a_commit_without_a_log_is_found_on_a_branch_or_on_none(repository):
     (repository / "a").touch()
-    commit(repository)
-    head = git(repository, "rev-parse", "HEAD").strip()
-    git(repository, "pack-refs", "--all")
+    head = new_commit(repository)
+    found = []
+    (repository / ".git/logs/HEAD").write_text("damaged")
+    found.append(ps.checked_out_commit(".", ps.FileCache()))
     shutil.rmtree(repository / ".git/logs")
-    assert ps.checked_out_commit(str(repository), ps.FileCache()) == head
+    found.append(ps.checked_out_commit(".", ps.FileCache()))
+    git(repository, "pack-refs", "--all")
+    found.append(ps.checked_out_commit(".", ps.FileCache()))
+    git(repository, "checkout", "-q", "--detach")
+    git(repository, "branch", "-qD", "main")
+    for left in ("logs", "packed-refs"):
+        shutil.rmtree(repository / ".git" / left, ignore_errors=True)
+    (repository / ".git/packed-refs").unlink(missing_ok=True)
+    found.append(ps.checked_out_commit(".", ps.FileCache()))
+    assert found == [head] * 4
+
+
+def test_of_who_wrote_a_commit_80_bytes_are_shown(stand_in):
+    stand_in("echo commit 1; printf %0200d 0")
+    assert ps.label_of_commit(".", "HEAD") == "0" * 80
 
 
 def test_where_no_state_may_be_written_a_store_is_used_all_the_same(store_folder, tmp_path, monkeypatch):
@@ -8773,13 +8817,13 @@ def test_of_the_stores_above_the_nearest_that_is_recorded_is_found(tmp_path, sto
     assert ps.known_store_above(below, cache) == str(tmp_path / "a/.paissive")
     ps.record_store(str(tmp_path / "a/b/.paissive"), ["y"], "")
     assert ps.known_store_above(below, cache) == str(tmp_path / "a/b/.paissive")
-    (tmp_path / "a/b/c/other").mkdir()
-    for other in ("a/b/c/.paissive", "a/b/c/other", "a/b/c/d/.paissive"):
+    for other in ("a/b/c/.paissive", "a/b/c", "a/b/c/d/.paissive"):
         ps.record_store(str(tmp_path / other), ["z"], "")
     (
         tmp_path / "a/b/c/.paissive"
     ).rmdir()  # nor does one count that is gone, has another name, or is the same
     assert ps.known_store_above(below, cache) == str(tmp_path / "a/b/.paissive")
+    assert ps.known_store_above(str(tmp_path / "a/bc/.paissive"), cache) == str(tmp_path / "a/.paissive")
     assert ps.known_store_above("/.paissive", cache) == ""
 
 
@@ -10392,9 +10436,9 @@ def test_a_replaced_store_is_noticed_by_its_fingerprint(files, team, monkeypatch
 
 
 def test_an_empty_fingerprint_allows_no_store(files, monkeypatch):
-    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", " ")
     hint = "set it to the 32 hex digits that `status` prints, or unset it"
-    for act in (ps.FileStore().get, lambda name: ps.FileStore().set(name, "1")):
+    for pin, act in (("", ps.FileStore().get), (" ", lambda name: ps.FileStore().set(name, "1"))):
+        monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", pin)
         assert refusal(act, "DB") == f"BadValue: PAISSIVE_STORE_FINGERPRINT isn't a fingerprint; {hint}"
 
 
@@ -31935,6 +31979,11 @@ def test_a_git_that_fails_in_the_middle_of_a_record_says_why(stand_in):
     assert refusal(lambda: list(ps.staged_blobs(".", "tree"))) == "Unavailable: git says: too bad"
 
 
+def test_a_history_goes_on_where_git_can_not_compare_the_index(stand_in):
+    stand_in("exit 3")
+    assert list(ps._index_blobs(".")) == []
+
+
 @pytest.mark.skipif(not hasattr(select, "poll"), reason="files can't block here")
 def test_git_may_be_silent_for_two_minutes(stand_in, monkeypatch):
     limits = []
@@ -32043,7 +32092,7 @@ def test_staged_reads_what_the_next_commit_changes_and_not_the_working_tree(repo
     (repository / "ünd neu\n.py").write_text("clean")
     leak(repository / "edited.py")
     run = ps.Audit(staged=True)
-    assert [finding.path for finding in run] == ["ünd neu\n.py"]
+    assert [(finding.path, finding.commit, finding.date) for finding in run] == [("ünd neu\n.py", "", "")]
     assert (run.summary.files, run.summary.bytes) == (3, len(f"x = '{token()}'\n" + "old.py"))
     assert run.summary.unreadable == 0
 
@@ -32055,8 +32104,10 @@ def test_an_index_that_was_made_by_hand_leads_no_audit_out_of_the_tree(repositor
     index = (repository / ".git/index").read_bytes()[:-20].replace(b"xx/outside.py", b"../outside.py")
     (repository / ".git/index").write_bytes(index + hashlib.sha1(index).digest())
     assert git(repository, "ls-files") == "../outside.py"
-    status, said = say("audit")
-    assert (status, "can't read ../outside.py: git's index names it" in said) == (2, True)
+    os.chdir(repository.parent)
+    status, said = say("audit", repository.name)
+    shown = f"{repository.name}/../outside.py"
+    assert (status, f"can't read {shown}: git's index names it" in said) == (2, True)
 
 
 def test_history_names_staged_content_by_its_path_so_that_the_baseline_fits_an_audit_of_files(
@@ -32425,9 +32476,9 @@ def test_git_outside_of_a_repository_is_an_error_in_one_line(say, tmp_path, monk
 
 
 def test_only_a_folder_that_git_can_not_open_counts_as_unreadable(repository, say, monkeypatch):
-    leak(repository / "a.py")
+    leak(repository / "a../b.py")
     (repository / ".gitignore").symlink_to("nowhere")  # of which git warns, and lists everything
-    assert leaks(on_error=pytest.fail) == {"a.py"}
+    assert leaks(on_error=pytest.fail) == {"a../b.py"}
     run_git = ps.run_git
 
     @contextlib.contextmanager
@@ -32479,10 +32530,10 @@ def test_an_audit_of_git_leaves_no_file_open(repository):
 def test_a_partial_clone_fetches_nothing_and_reports_what_it_lacks(repository, clone, capsys):
     commit_leaks(repository, "a.py", "b.py")
     os.chdir(clone("--no-checkout", "--filter=blob:none"))
-    assert leaks(history=[]) == set()
-    assert ps.main(["audit", "--history", "HEAD"]) == 2
-    (lacks,) = capsys.readouterr().err.splitlines()
-    assert lacks.endswith("can't read .: missing or broken objects in its history: 2")
+    for revisions in ([], ["HEAD"]):
+        assert ps.main(["audit", "--history", *revisions]) == 2
+        (lacks,) = capsys.readouterr().err.splitlines()
+        assert lacks.endswith("can't read .: missing or broken objects in its history: 2")
 
 
 def test_a_version_that_a_range_of_commits_replaces_may_be_lacking(repository, clone, capsys):
@@ -32686,12 +32737,13 @@ def test_the_hook_stops_a_commit_that_has_a_secret_and_SKIP_leaves_it_out(reposi
 
 
 def test_a_hook_whose_program_is_gone_refuses_in_one_line(repository, tmp_path, monkeypatch):
-    (tmp_path / "a b").mkdir()
-    program = shutil.copy(ps.__file__, tmp_path / "a b")
+    (tmp_path / "a \33b").mkdir()
+    program = shutil.copy(ps.__file__, tmp_path / "a \33b")
     assert run_in_fork([program, "hook", "install"], dict(os.environ), os.curdir, b"", 60).returncode == 0
     os.unlink(program)
     done = subprocess.run([".git/hooks/pre-commit"], capture_output=True, text=True)
-    said = f"paissive_secrets: {program} is gone; run `hook install` with the new one\n"
+    shown = program.replace("\33", r"\x1b")
+    said = f"paissive_secrets: {shown} is gone; run `hook install` with the new one\n"
     assert (done.returncode, done.stderr) == (1, said)
 
 
@@ -32919,8 +32971,9 @@ def test_before_a_push_the_values_of_a_store_that_opens_are_searched_for(reposit
     value = "".join(random.Random(3).choices(string.ascii_letters, k=30))
     plant(repository, "a.py")
     commit(repository)
-    monkeypatch.setenv("A_TOKEN", "short")  # of which nothing is said
-    assert push() == (0, "no findings in 1 file, 0.0 MB; not examined: 1 secret's older values\n")
+    for name in ("A_TOKEN", "B_TOKEN"):
+        monkeypatch.setenv(name, "short")  # of which nothing is said
+    assert push() == (0, "no findings in 1 file, 0.0 MB; not examined: 2 secrets' older values\n")
     (repository / "notes.txt").write_text(f"it is {value} I think")
     commit(repository)
     monkeypatch.setenv("DEPLOY_TOKEN", value)
@@ -33481,11 +33534,11 @@ def test_each_folder_that_git_lists_is_looked_at_once(repository, monkeypatch):
 
 
 def test_git_does_not_lead_through_a_folder_that_became_a_link(repository, tmp_path_factory):
-    commit_leaks(repository, "x/sub/a.py", "x/sub/deep/b.py", "x/sub/deep/down/c.py")
+    commit_leaks(repository, "x/sub/a.py", "x/sub/deep/b.py", "x/sub/deep/down/c.py", "z.py")
     moved = tmp_path_factory.mktemp("out") / "sub"
     (repository / "x" / "sub").rename(moved)
     (repository / "x" / "sub").symlink_to(moved)
-    assert (repository / "x/sub/a.py").exists() and leaks() == set()
+    assert (repository / "x/sub/a.py").exists() and leaks() == {"z.py"}
 
 
 @pytest.mark.slow
@@ -33741,6 +33794,11 @@ def test_a_tar_that_a_small_file_makes_large_or_slow_is_refused(monkeypatch):
     assert "BadValue: it has too many headers" in refusal(unpacked, headers + bytes(1024))
 
 
+def test_a_file_made_of_chunks_has_every_byte_of_one_that_is_larger_than_its_buffer():
+    chunks = [b"a" * (1 << 18) + b"bc", b"d"]
+    assert ps._file_of(chunks).read() == b"".join(chunks)
+
+
 def test_a_path_of_an_image_has_no_hashes_in_a_fingerprint():
     digest = "0a" * 32
     for layer in (digest, f"blobs/sha256/{digest}", f"{digest}/layer.tar", f"{digest}.tar"):
@@ -33750,6 +33808,7 @@ def test_a_path_of_an_image_has_no_hashes_in_a_fingerprint():
         == ps.stable_path(f"app.tar!blobs/sha256/{digest}")
         == "app.tar"
     )
+    assert ps.stable_path(f"app.tar!{digest}!b.tar!{digest}!c") == "app.tar!b.tar!c"
     for path in ("a.zip!b.whl!c.py", f"{digest}/a.py", f"a.tar!{digest}x!b", f"a.tar!b{digest}!b"):
         assert ps.stable_path(path) == path
 
@@ -34159,9 +34218,10 @@ def lines_of(finding):
 
 def test_a_value_that_stands_several_times_in_a_file_is_one_finding_for_each_rule(folder):
     (folder / "a.py").write_text(f"\nx = '{token()}'\ny = '{token(1)}'\nz = '{token()}'\n" * 2)
-    leak(folder / "b.py")
+    value = token(2)[4:24]
+    (folder / "b.py").write_text(f"password = '{value}'\nx = 'postgres://app:{value}@db.internal/x'\n")
     found = [(finding.path, lines_of(finding)) for finding in ps.audit()]
-    assert found == [("a.py", [2, 4, 6, 8]), ("a.py", [3, 7]), ("b.py", [1])]
+    assert found == [("a.py", [2, 4, 6, 8]), ("a.py", [3, 7]), ("b.py", [1]), ("b.py", [2])]
 
 
 def test_a_finding_is_where_it_is_most_certain_and_then_first(folder):
@@ -35066,6 +35126,7 @@ def test_a_copy_of_an_encrypted_file_under_other_names_hides_no_older_value(file
     committed(".")
     for name in ("A", "Z", "DB.age.bak"):
         DB.with_name(f"{name}.age").unlink()
+    commit(Path("."))  # which removes them
     files.set("DB", token())
     Path("leak.md").write_text("db-value")
     known = ps.KnownValues("file")
