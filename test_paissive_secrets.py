@@ -9754,6 +9754,7 @@ def test_a_planted_entry_neither_blocks_new_secrets_nor_chooses_what_they_are_se
 
 def test_an_old_identity_that_opens_half_of_the_files_is_not_sealed_to(files, monkeypatch):
     files.delete("app/db")
+    old, pin = files.reveal_identity(), pin_of(files)
     leaked = {path: path.read_bytes() for path in (KEY_FILE, VERSION_FILE)}
     files.rekey()
     for path, data in leaked.items():
@@ -9761,9 +9762,11 @@ def test_an_old_identity_that_opens_half_of_the_files_is_not_sealed_to(files, mo
     before = tree()
     forget_stores(monkeypatch)
     acts = [lambda: files.set("NEW", "1"), files.rekey, lambda: files.change_password("new words")]
-    for act in (*acts, lambda: files.policy_store().set("DB", "{}")):
+    for act in (*acts, lambda: files.policy_store().set("DB", "{}"), lambda: files.trust(pin)):
         assert "the store's identity does not open" in refusal(act)
     assert tree() == before
+    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", pin)
+    assert files.reveal_identity() == old
 
 
 @pytest.mark.parametrize(("damaged", "size"), [("DB", 100), ("app/db", 1 << 40)])  # one is the first
@@ -9903,6 +9906,12 @@ def test_sealed_names_are_those_that_a_file_can_have(files):
     files.set_all({name: name for name in names})
     assert sorted(files.names()) == sorted(["DB", "app/db", *names])
     assert files.rekey() and [files.get(name) for name in names] == names
+
+
+def test_a_secret_that_is_being_rotated_is_not_deleted(files):
+    files.set("DB__PENDING", "new")
+    assert refusal(files.delete, "DB").startswith("Conflict: a rotation of 'DB' was left unfinished; ")
+    assert files.get("DB") == "db-value"
 
 
 def test_deleting_the_last_secret_of_a_folder_removes_the_folder(files):
@@ -10318,7 +10327,7 @@ def test_where_nothing_is_known_an_old_identity_opens_too_little(how, files, mon
                 how, "opens no member's file"
             )
             assert said in refusal(act)
-    assert tree() == before
+    assert (dict(stale.status())["opens"], tree()) == (False, before)
 
 
 # --- Identities and versions of a store ---
@@ -10410,7 +10419,7 @@ def forget_stores(monkeypatch):
     ps.warn_once.cache_clear()
 
 
-def test_a_replaced_store_is_noticed_by_its_fingerprint(files, team, monkeypatch, store_folder):
+def test_a_replaced_store_is_noticed_by_its_fingerprint(files, team, monkeypatch, store_folder, capsys):
     pin = pin_of(files)
     assert pin == fingerprint_of(ps.Identity(files.reveal_identity()))
     assert pin_of(opened_by(team["ada"], monkeypatch)) == pin
@@ -10420,6 +10429,8 @@ def test_a_replaced_store_is_noticed_by_its_fingerprint(files, team, monkeypatch
         forget_stores(patched)
         assert as_ada.get("DB") == "theirs"  # as the threat model says
         theirs = pin_of(as_ada)
+        warning = f"warning: {store_folder} was never confirmed here, so it is read-only; compare "
+        assert warning in capsys.readouterr().err
     replaced = (
         f"Unsafe: {store_folder} has the fingerprint {theirs}, not {pin}; somebody replaced its identity"
     )
@@ -11451,7 +11462,9 @@ def test_a_sealed_policy_that_somebody_else_deleted_meanwhile_is_gone(files, mon
 
 
 def test_a_store_names_what_opens_it_so_that_it_can_be_masked(files, monkeypatch):
-    assert list(files.credentials()) == [PASSWORD, files.reveal_identity()]
+    opened = ps.FileStore()
+    opened.unlock()
+    assert list(opened.credentials()) == list(files.credentials()) == [PASSWORD, files.reveal_identity()]
     monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
     assert list(ps.FileStore().credentials()) == []
 
@@ -11512,6 +11525,10 @@ def test_nothing_is_asked_or_done_where_others_can_write(files, store_folder, mo
     ):
         assert refusal(act, *more).startswith(f"Unsafe: others can write to {store_folder}; if it is yours: ")
     assert (prompts, tree()) == ([], before)
+    shutil.rmtree(STORE)
+    STORE.mkdir()
+    STORE.chmod(0o777)
+    assert refusal(store.unlock).startswith("Unsafe: others can write to ") and prompts == []
 
 
 # --- Kills at any step ---
@@ -11526,6 +11543,8 @@ def test_a_rekey_killed_at_any_step_leaves_a_store_that_opens_and_seals_to_the_n
         name = ("DB", "NEW")[steps % 2]
         files.set(name, "db-value")
         assert ps.unseal(DB.with_stem(name).read_bytes(), ps.Identity(files.reveal_identity().split()[0]))
+        recorded = ps.recorded_store(files.folder, ps.FileCache()).fingerprints
+        assert len(recorded) == 1 or (STORE / "previous.age").exists()  # the old one counts no more
         DB.with_stem("NEW").unlink(missing_ok=True)
     assert states == {(True, ""), (True, "a rekey was not finished; rekey again")} and steps > 10
     assert len(files.reveal_identity().split()) == 1
@@ -11765,8 +11784,10 @@ def test_no_key_is_that_of_two_members(files, team):
 def test_who_is_removed_is_removed_under_every_name(files, team, monkeypatch):
     plant_member("bob-s-laptop", team["bob"], ps.Identity(files.reveal_identity()))  # as it was possible once
     assert [member.name for member in files.members()] == ["ada", "bob", "bob-s-laptop"]
+    replace_by_link(STORE / "members/bob/identity.age")
+    (STORE / "members/bob/elsewhere").unlink()
     files.rekey(without="bob")
-    assert [member.name for member in files.members()] == ["ada"]
+    assert os.listdir(STORE / "members") == ["ada"]
     assert "opens no member's file" in refusal(opened_by(team["bob"], monkeypatch).get, "DB")
 
 
@@ -11811,7 +11832,13 @@ def test_a_member_sees_that_a_rekey_was_not_finished_and_seals_to_the_new_identi
         assert "Input/output error" in refusal(files.rekey)
     as_ada = opened_by(team["ada"], monkeypatch)
     assert str(dict(as_ada.status())["problem"]) == "a rekey was not finished; rekey again"
+    assert {*as_ada.reveal_identity().split()} <= {*as_ada.credentials()}  # the old one is masked as well
+    whole = APP_DB.read_bytes()
+    os.truncate(APP_DB, 100)
+    assert refusal(as_ada.set, "DB", "new").startswith("Corrupt: ")
+    APP_DB.write_bytes(whole)  # from a copy, which the old identity opens
     as_ada.set("DB", "new")
+    assert as_ada.get("app/db") == "app-value"
     assert ps.unseal(DB.read_bytes(), ps.Identity(as_ada.reveal_identity().split()[0]))
 
 
@@ -12355,10 +12382,11 @@ def test_folders_deeper_than_any_name_are_not_looked_into(files, monkeypatch):
 
 def test_what_keeps_a_store_closed_is_said_with_what_to_do(files, monkeypatch, capsys):
     folder = Path(files.folder)
-    shutil.copy(DB, folder / "secrets" / "COPY.age")
-    assert refusal(ps.FileStore().get, "COPY") == (
-        f"Corrupt: {folder}/secrets/COPY.age holds the secret 'DB'; use that name, or move it back"
-    )
+    for name in ("COPY", "db"):
+        shutil.copy(DB, folder / "secrets" / f"{name}.age")
+        assert refusal(ps.FileStore().get, name) == (
+            f"Corrupt: {folder}/secrets/{name}.age holds the secret 'DB'; use that name, or move it back"
+        )
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", TYPED)
     assert refusal(ps.FileStore().get, "DB") == (
         f"WrongKey: the master password does not open {folder}; "
@@ -20617,12 +20645,15 @@ FOUND = {
     "incomplete": (NEW, True, {"rotate": CLASH, "resume": NEW, "abort": OLD, "drop": CLASH, "set": CLASH}),
     "done": (OLD, False, {"rotate": NEWER, "resume": OLD, "abort": "older", "drop": OLD, "set": CLASH}),
 }
+for _pending, _, _outcomes in FOUND.values():
+    _outcomes["schedule"] = OLD if _pending is None else CLASH
 COMMANDS = {
     "rotate": lambda secret: secret.rotation.rotate(secret.name, NEWER),
     "resume": lambda secret: secret.rotation.resume(secret.name),
     "abort": lambda secret: secret.rotation.abort(secret.name),
     "drop": lambda secret: secret.rotation.drop(secret.name),
     "set": lambda secret: secret.store.set_unless_pending({secret.name: GOES}),
+    "schedule": lambda secret: secret.rotation.schedule(secret.name, "1d", revoke="true"),
 }
 
 
@@ -20785,6 +20816,21 @@ def test_an_abort_that_fails_names_force(kind, tmp_path):
     assert force in failure(rotation.abort, "DB_PASSWORD").hint
     rotation.abort("DB_PASSWORD", force=True)
     rotation.unschedule("DB_PASSWORD")
+
+
+def test_a_revoked_value_is_gone_whatever_comes_of_the_new_one(in_memory):
+    in_memory.begin()
+    revoked = []
+    in_memory.rotation.schedule("DB_PASSWORD", "30d", apply=fail, revoke=revoked.append)
+    assert "failed: it raised ValueError" in refusal(in_memory.rotation.rotate, "DB_PASSWORD", NEW)
+    assert (revoked, in_memory.stages()) == (["older"], (None, OLD, NEW))
+
+
+def test_what_a_failing_step_says_shows_nothing_that_opens_the_store(files):
+    rotation = ps.SecretRotation(files)
+    rotation.schedule("DB", "1d", apply=["sh", "-c", "echo bad login $0 >&2; exit 1", PASSWORD])
+    said = refusal(rotation.rotate, "DB", WRITTEN)
+    assert "bad login" in said and PASSWORD not in said
 
 
 def test_an_abort_keeps_a_current_value_that_has_no_earlier_one(in_memory):
