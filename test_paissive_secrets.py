@@ -9286,7 +9286,7 @@ def test_nobody_adds_themselves_by_writing_to_the_folder(files, team, monkeypatc
 @pytest.mark.parametrize("kind", ["X25519", "post-quantum"])
 def test_status_goes_on_where_others_can_write_to_the_folder_of_a_member(kind, files, team, say):
     if kind == "post-quantum":
-        files.rekey(post_quantum=True)
+        say("rekey", "--post-quantum", "--backend", "file")
     (STORE / "members/bob").chmod(0o777)
     status, said = say("status", "--backend", "file")
     assert status == 2 and f"keys       {kind}\n" in said
@@ -37117,8 +37117,9 @@ def test_what_actions_call_a_secret_is_required_whatever_its_name_but_for_the_on
     workflow = folder / ".github/workflows/ci.yml"
     workflow.parent.mkdir(parents=True)
     workflow.write_text("a: ${{ secrets.HOST }} ${{ secrets.GITHUB_TOKEN }} ${{ vars.PORT }}\n")
+    (folder / ".env").write_text("HOST=\n")  # a form to fill in
     said = "missing   HOST  .github/workflows/ci.yml:1\n2 names in 1 file, 1 missing\n"
-    assert say("check") == (1, said)
+    assert say("check", ".github") == (1, said)
 
 
 @pytest.mark.parametrize("variable", [None, ""])
@@ -37294,7 +37295,11 @@ def test_a_program_that_reads_an_env_file_without_its_secrets_gets_a_note(folder
     said = say("check")[1]
     assert "the places marked `literal` take" in said and note in said
     (folder / "sub/.env").unlink()
-    for begin, count in (("load_env(backend='file')\n", 1), ("# load_env()\n", 2)):
+    for begin, count in (
+        ("load_env(backend='file')\n", 1),
+        ("# load_env()\n", 2),
+        ("def load_env(): pass\n", 2),
+    ):
         (folder / "sub/a.py").write_text(begin + "load_dotenv()\n")
         assert say("check")[1].count("moved     ") == count
 
@@ -37302,7 +37307,8 @@ def test_a_program_that_reads_an_env_file_without_its_secrets_gets_a_note(folder
 def test_a_moved_name_is_there_if_the_store_that_has_it_lists_it(tmp_path, say, monkeypatch):
     sealed_store(tmp_path, monkeypatch).set("A_KEY", "x")
     Path("a.js").write_text("process.env.A_KEY; process.env.B_KEY\n")
-    Path(".env").write_text("# A_KEY: in the file store\n# B_KEY: in the file store\n")
+    moved = "".join(f"# {name}: in the file store\n" for name in ("A_KEY", "B_KEY", "VAULT_TOKEN"))
+    Path(".env").write_text(moved)  # the last of these opens a store
     Path(".env").chmod(0o600)
     assert say("check", "a.js") == (1, "missing   B_KEY  a.js:1\n2 names in 1 file, 1 missing\n")
 
@@ -37316,12 +37322,37 @@ def test_what_an_import_left_in_the_env_file_is_there_for_any_backend(tmp_path, 
     assert say("check", "a.js", "--backend", "file") == missing
 
 
+def test_an_empty_variable_hides_a_value_of_an_encrypted_store_and_an_empty_value_there_counts(
+    tmp_path, say, monkeypatch
+):
+    sealed_store(tmp_path, monkeypatch).set_all({"A_KEY": "x", "B_KEY": ""})
+    Path("a.js").write_text("process.env.A_KEY; process.env.B_KEY\n")
+    monkeypatch.setenv("A_KEY", "")
+    missing = "missing   A_KEY  a.js:1\n2 names in 1 file, 1 missing\n"
+    assert say("check", "a.js", "--backend", "file") == (1, missing)
+
+
 def test_an_env_file_is_read_by_code_beside_and_below_it_only(folder, say):
     for place in ("api", "web"):
         (folder / place).mkdir()
         (folder / place / "a.py").write_text("load_dotenv()\n")
     (folder / "api/.env.production").write_text("A_KEY=x${secret:B}\n")
     assert say("check")[1].startswith("literal   api/a.py:1  api/.env.production\n")
+
+
+def test_check_goes_on_above_a_folder_whose_names_it_may_not_list(folder, say, monkeypatch):
+    (folder / "sub").mkdir()
+    (folder / "sub/a.py").write_text("load_dotenv()\n")
+    (folder / ".env").write_text("A_KEY=x${secret:B}\n")
+    list_folder = os.listdir
+
+    def refuse(path="."):
+        if os.path.basename(path) == "sub":
+            raise PermissionError
+        return list_folder(path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    assert say("check", "sub/a.py")[1].startswith("literal   sub/a.py:1  .env\n")
 
 
 def test_env_files_are_looked_for_up_to_the_root_folder(folder, say, monkeypatch):
@@ -38167,11 +38198,14 @@ def test_a_field_is_not_called_old_by_the_time_of_its_whole_secret(say):
 
 
 def test_a_secret_is_old_if_it_was_last_set_longer_ago(say, monkeypatch, clock):
-    store = holding(["A", "B"])
+    store = holding(["A", "A__PREVIOUS", "B"])
     times = {"A": "2027-01-14T07:59:59Z", "B": "2027-01-14T08:00:00Z"}
     store.last_set = times.__getitem__
     monkeypatch.setattr(ps.SecretsManager, "store", lambda *args: store)
+    assert say("list") == (0, "A\nB\n")
     assert say("list", "--old", "1d") == (0, "A\n")
+    store.all_last_set = lambda names: {"A": times["A"]}  # B is damaged
+    assert say("list", "--old", "1d", "--json") == (2, '[\n  "A"\n]\n')
 
 
 def test_check_can_not_control_the_terminal(say):
