@@ -12861,9 +12861,29 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
     for listener in secret_listeners:
         for value in chain.from_iterable(secrets.values()):
             listener(value)
+    note = "" if names else values_left_above({**os.environ, **environment})
+    if note:
+        warn_once(note)
     for variable, text in environment.items():
         if variable not in os.environ or (override and os.environ[variable] != text):
             set_for_program(variable, text)
+
+
+def values_left_above(environment: Mapping[str, str]) -> str:
+    """Return a note of the variables that the .env of a folder above composes of secrets.
+
+    Left out are those in `environment`. `run`, `export` and `load_env` don't read that file. Return "" if
+    there are none, if there is a .env here, or if that one can't be read.
+    """
+    path = dotenv_above()
+    if not path:
+        return ""
+    with suppress(SecretsError):
+        missing = EnvironmentStore(path).composed(environment).keys() - environment.keys()
+        if missing:
+            names = ", ".join(sorted(missing))
+            return f"not passed on: {names} of {path}; to read it, name it in PAISSIVE_ENV_FILE"
+    return ""
 
 
 def provided_values(
@@ -15038,7 +15058,7 @@ def level(score: int) -> str:
 
 _SHAPE = lazily(  # the first that fits
     r"""(?x)
-    (?P<words> [A-Za-z]{3,} (?:[-_.\ ][A-Za-z]{3,}){3,}\Z )      # correct-horse-battery-staple
+    (?P<words> [A-Za-z]{3,} (?:[-_.\ ][A-Za-z]{3,}){3,}\Z )      # such as tree-river-cloud-stone
     | (?P<lower> [a-z]+\Z )                                      # hunter
     | (?P<hex> (?:[0-9a-f]+|[0-9A-F]+)\Z )                       # 3f9a
     | (?P<numbered> [A-Za-z][a-z]+\d{1,4}\Z )                    # Summer2024
@@ -20917,8 +20937,8 @@ def _note_files_here(args: Namespace) -> None:
         return
     if os.environ.get("PAISSIVE_SECRETS_DIR"):
         _say("note: PAISSIVE_SECRETS_DIR is for --backend file")
-    elif find_above(working_directory(), ".paissive"):
-        _say("note: this folder also has a store in .paissive: --backend file")
+    elif folder := find_above(working_directory(), ".paissive"):
+        _say(f"note: {os.path.relpath(folder)} is a store, too: --backend file")
 
 
 @_command(
@@ -21080,7 +21100,7 @@ def cmd_run(args: Namespace) -> int:
         _say("note: the command gets no secrets; see which store is used with: status")
     settings = {}
     if not args.names:
-        _note_values_left_above(environment)
+        _say_what_is_left_above(environment)
         settings = store.plain_settings()
     _note_left_out(store, environment, settings)
     if args.no_mask:
@@ -21089,20 +21109,11 @@ def cmd_run(args: Namespace) -> int:
     return run_masked(args.command_line, environment, chain(*values.values()), args.manager.renew)
 
 
-def _note_values_left_above(environment: Mapping[str, str]) -> None:
-    """Print a note of variables that the .env of a folder above composes of secrets, and `environment` lacks.
-
-    `run` and `export` don't read that file. Print nothing if there is a .env here, or if that one can't be
-    read.
-    """
-    path = dotenv_above()
-    if not path:
-        return
-    with suppress(SecretsError):
-        missing = EnvironmentStore(path).composed(environment).keys() - environment.keys()
-        if missing:
-            names = ", ".join(sorted(missing))
-            _say(f"note: not passed on: {names} of {path}; to read it, name it in PAISSIVE_ENV_FILE")
+def _say_what_is_left_above(environment: Mapping[str, str]) -> None:
+    """Print the note of `values_left_above`, if there is one."""
+    note = values_left_above(environment)
+    if note:
+        _say(f"note: {note}")
 
 
 def _note_left_out(store: Store, environment: Mapping[str, str], settings: Mapping[str, str]) -> None:
@@ -21204,8 +21215,13 @@ def _warn_of_secrets_left(path: str, found: Import) -> None:
     if places:
         _say(f"note: an audit still finds secrets in {path}: {', '.join(places)}")
     is_plaintext_left = bool(places) or any(reason != COMPOSED for reason in found.left.values())
-    if found.secrets and last_commit(path):
-        _say(f"warning: git has {path}, so everyone with a clone has these values: rotate them")
+    is_committed = bool(last_commit(path))
+    if is_committed and found.secrets:
+        _say(
+            f"warning: git tracks {path}: rotate what any commit has, since everyone with a clone has it, too"
+        )
+    if is_committed and is_plaintext_left:
+        _say(f"warning: git tracks {path}, which still holds secrets; git rm --cached, and ignore it")
     elif is_plaintext_left and is_committable(path):
         _say(f"warning: git doesn't ignore {path}, which still holds secrets; add it to .gitignore")
     for other, differing in sorted(other_values_beside(path, found.secrets).items()):
@@ -21274,7 +21290,7 @@ def cmd_export(args: Namespace) -> int:
         raise BadValue("--for is for .env files", hint="leave --format out")
     values = exported_values(args.store(), args.names, args.manager)
     if not args.names:
-        _note_values_left_above({**os.environ, **values})
+        _say_what_is_left_above({**os.environ, **values})
     if args.format != "json":  # programs that resolve their environment would follow them
         for name, value in values.items():
             reject_reference(value, f"the value of {show(name)}", "use --format json")
@@ -21884,7 +21900,8 @@ def cmd_status(args: Namespace) -> int:
     store: Store = args.store()
     if args.trust is not None:
         store = _file_store(args)
-        store.trust(args.trust)
+        # In upper case, or with the name of the variable that `status` prints, it is the same.
+        store.trust(args.trust.removeprefix(f"{PIN}=").lower())
     rows, problems = _state_and_problems(store)
     if args.json:
         found = {label.replace(" ", "_"): value for label, value in rows if label != "note"}

@@ -18748,7 +18748,7 @@ def test_get_and_list_say_that_a_folder_has_encrypted_files_unless_a_store_is_ch
 ):
     ps.FileStore().set("B_TOKEN", "red-hill")
     env_file.unlink()
-    note = "note: this folder also has a store in .paissive: --backend file\n"
+    note = "note: .paissive is a store, too: --backend file\n"
     assert say("get", "OTHER")[1].startswith(note) and say("list") == (0, note)
     assert say("status")[1].endswith(note)
     assert "in .paissive" not in say("get", "B_TOKEN", "--backend", "env")[1]
@@ -18909,7 +18909,11 @@ def test_import_says_what_an_audit_finds_in_the_rest_and_that_git_has_the_file(e
     git(".", "commit", "-qm", "x")
     said = say("import", ".env", "--backend", "file")[1]
     assert "note: an audit still finds secrets in .env: line 2 (Slack webhook)\n" in said
-    assert "warning: git has .env, so everyone with a clone has these values: rotate them\n" in said
+    assert (
+        "warning: git tracks .env: rotate what any commit has, since everyone with a clone has it, too\n"
+        in said
+    )
+    assert "warning: git tracks .env, which still holds secrets; git rm --cached, and ignore it\n" in said
     assert said.endswith(NEXT)
 
 
@@ -18928,7 +18932,10 @@ def test_an_import_has_succeeded_even_if_the_rest_of_the_file_cannot_be_audited(
     Path(".paissive-audit").write_text("[nonsense]\nx\n")
     status, said = say("import", ".env", "--backend", "file")
     assert status == 0 and "warning: what is left in .env can't be audited: line 2 of .paissive-audit" in said
-    assert "warning: git has .env, so everyone with a clone has these values: rotate them\n" in said
+    assert (
+        "warning: git tracks .env: rotate what any commit has, since everyone with a clone has it, too\n"
+        in said
+    )
     assert said.endswith(NEXT)
 
 
@@ -22566,7 +22573,9 @@ def test_a_variable_that_another_reader_composed_without_the_secrets_is_an_error
                 assert os.environ["DB_URL"] == value
 
 
-def test_run_and_export_say_which_values_of_an_env_file_above_they_leave_out(shop, say, monkeypatch):
+def test_run_export_and_load_env_say_which_values_of_an_env_file_above_they_leave_out(
+    shop, say, monkeypatch, capsys
+):
     above = Path(".env").absolute()
     Path("backend").mkdir()
     monkeypatch.chdir("backend")
@@ -22574,6 +22583,9 @@ def test_run_and_export_say_which_values_of_an_env_file_above_they_leave_out(sho
     assert said in say("run", "--backend", "file", "--", "true")[1]
     assert said in say("export", "--backend", "file")[1]
     assert "not passed on" not in say("export", "DB_PASSWORD", "--backend", "file")[1]
+    for names, warned in (((), said.replace("note", "warning")), (("DB_PASSWORD",), "")):
+        provided(*names, backend="file")
+        assert capsys.readouterr().err.removeprefix("paissive_secrets: ") == warned
     monkeypatch.setenv("PAISSIVE_ENV_FILE", "")
     assert "not passed on" not in say("run", "--backend", "file", "--", "true")[1]
 
@@ -37999,7 +38011,7 @@ def test_a_store_that_is_confirmed_is_a_success_whatever_else_is_wrong_with_it(f
     os.truncate(DB, 100)
     pin = pin_of(files)
     forget_stores(monkeypatch)
-    status, said = say("status", "--trust", pin, "--backend", "file")
+    status, said = say("status", "--trust", f"{ps.PIN}={pin.upper()}", "--backend", "file")
     assert (status, "known      yes" in said, "problem " in said) == (0, True, True)
     assert say("status", "--backend", "file")[0] == 2
     assert say("status", "--trust", "0" * 32, "--backend", "file")[0] == 2
