@@ -11245,8 +11245,9 @@ _BLOCK = 64  # words that are looked up in one step
 _MAX_GAP = 32  # bytes from one lookup to the next
 _MAX_WORDS = 100_000  # table entries: beyond this, the gap shrinks
 _SEARCH = 0.003  # lookups for each byte that take as long as to search for one text
-_ALIKE = 24  # bytes with which several texts begin, and which are searched for once
+_ALIKE = 24  # bytes that several texts have in common, and which are searched for once
 _MAX_SEARCHED = 40  # bytes of any other text that are searched for: more are found faster
+_MAX_BEFORE = 80  # bytes of a text before those: the end of each data is compared with as many
 _MAX_ENCODED = 1 << 17  # characters, what a variable can hold: encodings take many times a value's memory
 _MAX_LINES = 10_000  # of one value; of more, none is masked on its own
 _MAX_ENCODED_LINES = 200
@@ -11669,10 +11670,10 @@ class _Index:
         self._gap = _best_gap(texts)
         self._texts: dict[bytes, list[bytes]] = {}  # by their first `gap` bytes
         self._offsets: dict[bytes, set[int]] = {}  # of a word, in any text
-        short: dict[bytes, list[bytes]] = {}  # the other texts, by how they begin
+        short: list[bytes] = []  # the other texts
         for text in texts:
             if len(text) < self._gap + _WORD_BYTES - 1:
-                short.setdefault(text[:_ALIKE], []).append(text)
+                short.append(text)
                 continue
             self._texts.setdefault(text[: self._gap], []).append(text)
             for offset in range(self._gap):
@@ -11682,30 +11683,27 @@ class _Index:
         sets = frozenset(self._offsets), frozenset([*self._offsets])
         self._words = max(sets, key=lambda words: sys.getsizeof(words, 0))  # PyPy knows no sizes
         self._block = f"{_WORD_BYTES}s{self._gap - _WORD_BYTES}x" * _BLOCK  # a format of struct
-        self._searched: dict[bytes, list[bytes]] = {}  # the short ones, by what is searched for
-        for beginning, alike in short.items():
-            if len(alike) == 1:
-                beginning = alike[0][:_MAX_SEARCHED]
-            self._searched[beginning] = alike
+        self._searched = _by_common_part(short)
         # What begins more than this many bytes before the end of the data is found even if it is cut off: a
         # longer text has a word there that is looked up.
-        self.reach = max([_WORD_BYTES, *map(len, self._searched)])
+        ends = [at + len(part) for part, places in self._searched.items() for at, _ in places]
+        self.reach = max([_WORD_BYTES, *ends])
         if self._texts:
             self.reach = max(self.reach, self._gap + _WORD_BYTES - 2)
 
     def find(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield where a text begins, and the text, even if the data cuts it off."""
-        for beginning, texts in self._searched.items():
-            at = data.find(beginning)
-            while at >= 0:
-                yield from _those_at(data, at, texts)
-                at = data.find(beginning, at + 1)
+        for part, places in self._searched.items():
+            found = data.find(part)
+            while found >= 0:
+                for at, text in places:
+                    yield from _those_at(data, found - at, [text])
+                found = data.find(part, found + 1)
         for place, word in self._find_words(data):
             for offset in self._offsets[word]:
                 at = place - offset
-                if at >= 0:
-                    # By the part with the word first: to cut a long text takes long.
-                    yield from _those_at(data, at, self._texts.get(data[at : at + self._gap], ()))
+                # By the part with the word first: to cut a long text takes long.
+                yield from _those_at(data, at, self._texts.get(data[at : at + self._gap], ()))
 
     def _find_words(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Look up one word in every `gap` bytes; yield place and word for those that the table has."""
@@ -11727,9 +11725,30 @@ class _Index:
 
 def _those_at(data: bytes, at: int, texts: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     """Yield, each with the place, those of the texts that begin there, even if the data cuts them off."""
+    if at < 0:  # it would have begun before the data
+        return
     for text in texts:
         if data.startswith(text[: len(data) - at], at):
             yield at, text
+
+
+def _by_common_part(texts: Iterable[bytes]) -> dict[bytes, list[tuple[int, bytes]]]:
+    """Return parts to search for, and for each the texts that have it, with its place in them.
+
+    A URL has its password, and each encoding of the URL one of the password: those are searched for once.
+    """
+    found: dict[bytes, list[tuple[int, bytes]]] = {}
+    for text in sorted(texts, key=len):
+        for part, places in found.items():
+            at = text.find(part, 0, _MAX_BEFORE + len(part))
+            if at >= 0:
+                places.append((at, text))
+                break
+        else:
+            found[text[:_ALIKE]] = [(0, text)]
+    # A part of only one text may be longer.
+    alone = {places[0][1][:_MAX_SEARCHED]: places for places in found.values() if len(places) == 1}
+    return {**{part: places for part, places in found.items() if len(places) > 1}, **alone}
 
 
 def _best_gap(texts: Collection[bytes]) -> int:
