@@ -8276,24 +8276,24 @@ class Session:
             raise Unavailable("the store was closed", hint=hint)
 
     def _revoke(self) -> None:
-        """Revoke all leases, and the token if this process logged in; raise an error if that fails.
+        """Revoke the token of this process's login, which ends its leases; of any other, only the leases.
 
-        A token that was configured, or that a parent process or a command obtained, stays valid.
+        A token that was configured, or that a parent process or a command obtained, stays valid. Without a
+        token, do nothing. Raise an error if the server revokes less than that.
         """
         with self._revoking:
             token = self.held
-            leases = list(self.leases.values())  # at once: other threads may add some
+            leases = list(self.leases.values())  # a copy: other threads may add some
             self.leases = {}
-            if token is None:  # revoked already, and leases end with the token that acquired them
+            if token is None:  # no request has needed one, or it is revoked already
                 return
-            requests = [
-                ApiRequest("POST", "sys/leases/revoke", {"lease_id": lease.response.body["lease_id"]})
-                for lease in leases
-            ]
             if self._is_own:
-                requests = [ApiRequest("POST", "auth/token/revoke-self", {})]
                 self.held = None
-            last = Transport(self.settings)
+                requests = [ApiRequest("POST", "auth/token/revoke-self", {})]
+            else:
+                ids = [lease.response.body["lease_id"] for lease in leases]
+                requests = [ApiRequest("POST", "sys/leases/revoke", {"lease_id": each}) for each in ids]
+            last = Transport(self.settings)  # since `close` has hung up the session's
             deadline = time.monotonic() + CLOSE_SECONDS
             responses = [last.call(request, token=token, deadline=deadline) for request in requests]
         for response in responses:
@@ -12552,19 +12552,22 @@ class _Rotation:
         check_replaceable(self._store, self._name)
         current = self.value("current")
         previous = self.value("previous")
-        promoted = is_same(pending, current)
-        if promoted and previous is None:
+        is_promoted = is_same(pending, current)
+        if is_promoted and previous is None:
             hint = f"use: rotate resume {self._word}, or: rotate abort {self._word} --force"
             raise Conflict(f"{self._shown} has no earlier value to return to", hint=hint)
         self.record(step="undo")
-        before = previous if promoted else current
-        # Apply it while pending is still there: if that fails, abort can be repeated.
-        if before is not None:  # else it is a new secret
-            self._run("apply", before)
-        if promoted and before is not None:
-            self._set("current", before)
-        if before is not None and is_same(before, previous):
-            # The pending value was current or, if a kill came just before this, may have been: don't lose it.
+        if is_promoted and previous is not None:
+            # Apply first, while the stages are as they were: if that fails, abort can be repeated.
+            self._run("apply", previous)
+            self._set("current", previous)
+            self._set("previous", pending)
+            return
+        if current is not None:  # else it is a new secret
+            self._run("apply", current)
+        if current is not None and is_same(current, previous):
+            # A kill between two writes, here or in `finish`, left the old value in both stages, so the pending
+            # one may have been current: don't lose it.
             self._set("previous", pending)
         elif not is_same(pending, previous):  # it is, if this was a rollback
             self._run("revoke", pending)
@@ -12942,8 +12945,7 @@ def environment_with_secrets(
     a program would follow as references.
     """
     store.check_exists()
-    manager = manager or default_manager
-    snapshot = Snapshot(manager, stages=True)
+    snapshot = Snapshot(manager or default_manager, stages=True)
     rows = _rows(store, names, snapshot)
     composed: dict[str, str] = {}
     if not names:
@@ -12956,20 +12958,15 @@ def environment_with_secrets(
     masked: dict[str, set[str]] = {}
     missing: list[NotFound] = []
     for row in rows:
-        text = row.text
-        if row.secret or references_in(text):
-            # One for each row, so that its values are those of this variable.
-            resolver = Resolver(snapshot, missing)
-            if row.secret:
-                text = resolver.secret(store, row.secret)
-            else:
-                text = resolver.text(text, store, row.variable, may_be_secret=True)
-            masked[row.variable] = values_to_mask(resolver)
-            if row.is_passed:
-                reject_reference(text, f"the value for {row.variable}", _HINT_TO_LEAVE_OUT)
+        # A resolver for each row, so that the values that it puts in are those of this variable.
+        resolver = Resolver(snapshot, missing)
+        text = row.resolve(store, resolver)
+        masked[row.variable] = values_to_mask(resolver)
         if row.variable in composed:  # it is masked as a whole, too
-            masked.setdefault(row.variable, set()).add(text)
+            masked[row.variable].add(text)
         if row.is_passed:
+            if resolver.values:
+                reject_reference(text, f"the value for {row.variable}", _HINT_TO_LEAVE_OUT)
             environment[row.variable] = text
     raise_missing(missing)
     _check_encodable(environment)
@@ -12988,6 +12985,14 @@ class _Row:
     def source(self) -> str:
         """Return the text, or a reference to the secret."""
         return REFERENCE_PREFIX + self.secret if self.secret else self.text
+
+    def resolve(self, store: Store, resolver: Resolver) -> str:
+        """Return the text with values in place of references; "" for a secret that the store lacks."""
+        if self.secret:
+            return resolver.secret(store, self.secret)
+        if references_in(self.text):
+            return resolver.text(self.text, store, self.variable, may_be_secret=True)
+        return self.text
 
 
 def _rows(store: Store, names: Sequence[str], snapshot: Snapshot) -> list[_Row]:
@@ -13067,15 +13072,33 @@ def _composed_texts(
 
     They refer to secrets of the store, or of the env store for names in `variables_first`. Commands get them,
     as a loader that reads the .env by itself would leave these secrets out. Return {} for the env store,
-    which lists such values like its other secrets. Raise one Moved for all moved secrets that neither `known`
-    nor the store has, also for those that no value takes in, and Conflict for a variable that another reader
-    of the .env has set, without the secrets.
+    which lists such values like its other secrets. Raise what `_check_moved` raises, and Conflict for a
+    variable that another reader of the .env has set, without the secrets.
     """
+    _check_moved(store, snapshot, known)
     dotenv = snapshot.manager.dotenv()
+    found: dict[str, str] = {}
+    if store is dotenv:
+        return found
+    for variable, text in dotenv.composed(known, variables_first).items():
+        without_secrets = re.sub(EMBEDDED_REFERENCE, "", text)
+        if without_secrets not in ("", text) and os.environ.get(variable) == without_secrets:
+            problem = f"{show(variable)} was read from {dotenv.plaintext_file()} without the secrets in it"
+            raise Conflict(problem, hint=_HINT_TO_READ_LATER)
+        if variable not in known and not dotenv.is_provided(variable):
+            found[variable] = text
+    return found
+
+
+def _check_moved(store: Store, snapshot: Snapshot, known: Container[str]) -> None:
+    """Raise one Moved for all moved secrets that are neither in the store nor `known` variables.
+
+    Keys to stores may be anywhere: no command gets them.
+    """
     missing: dict[str, Moved] = {}
-    for name in dotenv.moved():
+    for name in snapshot.manager.dotenv().moved():
         try:
-            if name not in known and not is_store_credential(name):  # which no command gets
+            if name not in known and not is_store_credential(name):
                 snapshot.text_of(store, name)
         except Moved as error:
             missing[name] = error
@@ -13083,15 +13106,6 @@ def _composed_texts(
         name, *others = missing
         likewise = f" (likewise: {', '.join(map(show, others))})" if others else ""
         raise missing[name].reworded(missing[name].message + likewise, missing[name].hint)
-    if store is dotenv:
-        return {}
-    composed = dotenv.composed(known, variables_first)
-    for variable, text in composed.items():
-        without_secrets = re.sub(EMBEDDED_REFERENCE, "", text)
-        if without_secrets not in ("", text) and os.environ.get(variable) == without_secrets:
-            problem = f"{show(variable)} was read from {dotenv.plaintext_file()} without the secrets in it"
-            raise Conflict(problem, hint=_HINT_TO_READ_LATER)
-    return {name: composed[name] for name in composed if name not in known and not dotenv.is_provided(name)}
 
 
 def values_to_mask(resolver: Resolver) -> set[str]:
