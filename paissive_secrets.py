@@ -2939,6 +2939,42 @@ class Policies:
         return FileLock(path, wait=False, what=f"a rotation of {show(name)}")
 
     @contextmanager
+    def lock_for_removal(self, name: str) -> Iterator[list[str]]:
+        """Let no rotation of a secret begin while it is removed, and yield the names of its policies.
+
+        For `app/db#` in Vault, they are those of all its fields; a stage, which may be removed as well, has
+        none. Raise Conflict if a rotation is under way or unfinished, or if the previous value has yet to be
+        revoked; what `check_settled` raises.
+        """
+        owner = base_of_stage(self.store.stage_name(name, "current"))
+        locked = owner or name
+        with self.hold_rotations({locked, *self._names_within(locked)}):
+            # Under the lock, since a rotation may have made the stage a moment ago.
+            is_stage = owner != "" and self._may_be_stage(name, owner)
+            secret = owner if is_stage else name
+            scheduled = self._names_within(secret)
+            for each in (*scheduled, secret):  # in this order, an error has the name that is scheduled
+                self.check_settled(each)
+            yield [] if is_stage else scheduled
+
+    def _names_within(self, name: str) -> list[str]:
+        """Return the names with a policy for this secret or, in Vault, for a field of `app/db#`."""
+        return [each for each in self.names() if self.store.includes(name, each)]
+
+    def _may_be_stage(self, name: str, owner: str) -> bool:
+        """Return whether a name that ends like a stage of `owner` has a value that a rotation may need.
+
+        If that is missing or damaged, or without a value or a policy of the owner, it is like any other name.
+        """
+        try:
+            self.store.get(name)
+        except (NotFound, WrongKey, Corrupt, BadValue):
+            return False
+        with suppress(WrongKey, Corrupt, BadValue):  # what is damaged is there all the same
+            return bool(self.store.get_all([owner]) or self.get(owner))
+        return True
+
+    @contextmanager
     def hold_rotations(self, names: Iterable[str]) -> Iterator[None]:
         """Let no rotation of these begin meanwhile; raise Conflict if one is under way.
 
@@ -3654,11 +3690,11 @@ class EnvironmentStore(Store):
         If the error says that the file is written, but may not be on the
         disk yet, the file has them, and variables have the old values.
         """
-        self._set_all(values, lambda: None)
+        self._set_all(values)
 
     def set_unless_pending(self, values: Mapping[str, str], *, replace: bool = True) -> None:
         """Set all of these, or none: Conflict as in `check_no_conflict`."""
-        self._set_all(values, lambda: self.check_no_conflict(values, replace=replace))
+        self._set_all(values, partial(self.check_no_conflict, values, replace=replace))
 
     def check_not_pending(self, *names: str) -> None:
         """Raise Conflict if the file that `set` writes has a pending value."""
@@ -3669,7 +3705,7 @@ class EnvironmentStore(Store):
             if variable_name(name + STAGES["pending"]) in assigned:
                 raise unfinished_error(name)
 
-    def _set_all(self, values: Mapping[str, str], check: Callable[[], None]) -> None:
+    def _set_all(self, values: Mapping[str, str], check: Callable[[], None] | None = None) -> None:
         """Set values in the file and in variables that would hide them or, without a file, only in variables.
 
         `check`, which may raise, is called first, under the file's lock if there is a file. After an error,
@@ -3686,18 +3722,20 @@ class EnvironmentStore(Store):
             # Variables would hide the new values from this process.
             in_variables = {name: value for name, value in changes.items() if name in os.environ}
         else:
-            check()
+            if check:
+                check()
             in_variables = changes
         os.environ.update(in_variables)
         self._set_here.update(in_variables)
         self._deleted_here.difference_update(changes)
 
-    def _set_in_file(self, values: Mapping[str, str], check: Callable[[], None]) -> None:
+    def _set_in_file(self, values: Mapping[str, str], check: Callable[[], None] | None) -> None:
         """Set values in the dotenv file, after `check` under its lock; warn if a mounted file hides one."""
 
         def change(dotenv: Dotenv) -> str:
             """Return the text with the values; record the names that replace another spelling of theirs."""
-            check()
+            if check:
+                check()
             keys = {name: _key_in(dotenv, name) for name in values}
             self._replaced = {name for name, key in keys.items() if key in dotenv.assigned and key != name}
             return dotenv.with_values({keys[name]: value for name, value in values.items()})
@@ -6489,20 +6527,21 @@ class FileStore(Store):
 
     def set_all(self, values: Mapping[str, str]) -> None:
         """Store all of these; after an error, each is old or new."""
-        self._set_all(values, lambda: None)
+        self._set_all(values)
 
     def set_unless_pending(self, values: Mapping[str, str], *, replace: bool = True) -> None:
         """Store all of these, or raise Conflict: see `check_no_conflict`."""
-        self._set_all(values, lambda: self.check_no_conflict(values, replace=replace))
+        self._set_all(values, partial(self.check_no_conflict, values, replace=replace))
 
-    def _set_all(self, values: Mapping[str, str], check: Callable[[], None]) -> None:
+    def _set_all(self, values: Mapping[str, str], check: Callable[[], None] | None = None) -> None:
         """Store all of these; `check`, which may raise, is called under the lock before any is stored."""
         # All names and values are checked before anything is asked or made.
         paths = {name: self._path(name) for name in values}
         for value in values.values():
             check_value(value)
         with self._open_to_write() as keys:
-            check()
+            if check:
+                check()
             for folder in {os.path.dirname(path) for path in paths.values()}:
                 self._files.check(folder, make=True)
             sealed = {}
@@ -9781,50 +9820,14 @@ def _has_references(store: Store, name: str, text: str) -> bool:
 def delete_with_policy(store: Store, name: str) -> bool:
     """Delete a secret, its previous value and its policy; return whether the secret existed.
 
-    Raise what `hold_settled` raises, before anything is deleted, and what `remove_secret` does.
+    Raise what `Policies.lock_for_removal` does, before anything is deleted, and what `remove_secret` does.
     """
     policies = Policies(store)
-    with hold_settled(store, name, policies) as scheduled:
+    with policies.lock_for_removal(name) as scheduled:
         existed = _delete_with_stages(store, name)
         for each in scheduled:
             policies.delete(each)
     return existed
-
-
-@contextmanager
-def hold_settled(store: Store, name: str, policies: Policies) -> Iterator[list[str]]:
-    """Let no rotation of a secret begin while its values are removed, and yield its policies' names.
-
-    Raise Conflict for a rotation that is under way or unfinished, and for a previous value that has yet to be
-    revoked. The name may be that of such a stage, which has no policies, or `app/db#` in Vault, which has
-    those of all fields.
-    """
-    base = base_of_stage(store.stage_name(name, "current"))
-    locked = base or name
-    rotated = [each for each in policies.names() if store.includes(locked, each)]
-    with policies.hold_rotations({locked, *rotated}):
-        # Under the lock, since a rotation may have made the stage a moment ago.
-        secret = name
-        if base and _may_be_needed(store, name, base, policies):
-            secret = base
-        scheduled = [each for each in policies.names() if store.includes(secret, each)]
-        for each in (*scheduled, secret):  # in this order, an error has the name that is scheduled
-            policies.check_settled(each)
-        yield scheduled if secret == name else []
-
-
-def _may_be_needed(store: Store, stage: str, secret: str, policies: Policies) -> bool:
-    """Return whether a rotation of the secret may need this stage, which is neither missing nor damaged.
-
-    Without the secret and a policy for it, the name is that of another secret.
-    """
-    try:
-        store.get(stage)
-    except (NotFound, WrongKey, Corrupt, BadValue):
-        return False
-    with suppress(WrongKey, Corrupt, BadValue):  # what is damaged is there all the same
-        return bool(store.get_all([secret]) or policies.get(secret))
-    return True
 
 
 def _delete_with_stages(store: Store, name: str) -> bool:
@@ -20838,7 +20841,7 @@ def _set_fields(args: Namespace, store: VaultStore) -> None:
             if args.patch:
                 is_removed = any(fields[field] is None for field in named)
             if is_removed:
-                held.enter_context(hold_settled(store, each, policies))
+                held.enter_context(policies.lock_for_removal(each))
         if args.patch:
             store.update_fields(name, fields)
         else:
@@ -21088,7 +21091,7 @@ def _delete_with_metadata(store: VaultStore, name: str) -> None:
     """
     fields = store.name_of_fields(name)
     policies = Policies(store)
-    with hold_settled(store, fields, policies) as scheduled:
+    with policies.lock_for_removal(fields) as scheduled:
         store.delete_metadata(fields)
         for field in scheduled:
             policies.delete(field)
@@ -21099,12 +21102,12 @@ def _remove_version(
 ) -> None:
     """Delete or destroy a version of a Vault secret; of the newest, only what no rotation needs any more.
 
-    Raise BadName for the name of one field, and what `remove` and `hold_settled` raise.
+    Raise BadName for the name of one field, and what `remove` and `lock_for_removal` raise.
     """
     fields = store.name_of_fields(name)
     with ExitStack() as held:
         if store.versions(name)[-1].number == version:
-            held.enter_context(hold_settled(store, fields, Policies(store)))
+            held.enter_context(Policies(store).lock_for_removal(fields))
         remove(store, name, version)
 
 
