@@ -2673,6 +2673,30 @@ class Store:
         return ""
 
 
+class LockingStore(Store):
+    """A store that writes under a lock, where it can check for conflicts."""
+
+    def set(self, name: str, value: str) -> None:
+        """Store the value, as `set_all` does."""
+        self.set_all({name: value})
+
+    def set_all(self, values: Mapping[str, str]) -> None:
+        """Set all of these.
+
+        After an error, the environment has none of them, unless it says
+        that the file is written; of encrypted files, each is old or new.
+        """
+        self._set_all(values, None)
+
+    def set_unless_pending(self, values: Mapping[str, str], *, replace: bool = True) -> None:
+        """Set all of these, or raise Conflict: see `check_no_conflict`."""
+        self._set_all(values, partial(self.check_no_conflict, values, replace=replace))
+
+    def _set_all(self, values: Mapping[str, str], check: Callable[[], None] | None) -> None:
+        """Set all of these under the lock, after `check`, if there is one."""
+        raise NotImplementedError
+
+
 class _UserStore(Store):
     """An object with the four methods, as a Store; KeyErrors of `get` and `delete` become NotFound."""
 
@@ -2776,7 +2800,7 @@ def is_stage(name: str, names: Container[str]) -> bool:
     return base in names or base.partition("#")[0] in names  # Vault lists app/db#x as app/db
 
 
-def set_each(values: Mapping[str, str], set_one: Callable[[str, str], None]) -> None:
+def set_each(values: Mapping[str, str], set_one: Callable[[str, str], object]) -> None:
     """Set these one after the other; raise the first SecretsError, which then says how many are set."""
     for done, (name, value) in enumerate(values.items()):
         try:
@@ -3624,7 +3648,7 @@ def _misreaders(raw: str, quote: str, readers: Collection[str]) -> list[str]:
 _LAYER = r"\.env(?:\.(?:local|dev(?:elopment)?|prod(?:uction)?|test(?:ing)?|stag(?:e|ing)|preview|ci)){1,2}"
 
 
-class EnvironmentStore(Store):
+class EnvironmentStore(LockingStore):
     """Variables, NAME_FILE, systemd's credentials, then the dotenv file.
 
     The dotenv file is `dotenv`, else the one that PAISSIVE_ENV_FILE names
@@ -3681,21 +3705,6 @@ class EnvironmentStore(Store):
             self._check_not_moved(name, self.moved())
         raise not_found_error(name, self._described(), self._hint_if_missing())
 
-    def set(self, name: str, value: str) -> None:
-        self.set_all({name: value})
-
-    def set_all(self, values: Mapping[str, str]) -> None:
-        """Set all of these; after an error, none.
-
-        If the error says that the file is written, but may not be on the
-        disk yet, the file has them, and variables have the old values.
-        """
-        self._set_all(values)
-
-    def set_unless_pending(self, values: Mapping[str, str], *, replace: bool = True) -> None:
-        """Set all of these, or none: Conflict as in `check_no_conflict`."""
-        self._set_all(values, partial(self.check_no_conflict, values, replace=replace))
-
     def check_not_pending(self, *names: str) -> None:
         """Raise Conflict if the file that `set` writes has a pending value."""
         if not self._writes_file():  # no rotation is for a process alone
@@ -3705,7 +3714,7 @@ class EnvironmentStore(Store):
             if variable_name(name + STAGES["pending"]) in assigned:
                 raise unfinished_error(name)
 
-    def _set_all(self, values: Mapping[str, str], check: Callable[[], None] | None = None) -> None:
+    def _set_all(self, values: Mapping[str, str], check: Callable[[], None] | None) -> None:
         """Set values in the file and in variables that would hide them or, without a file, only in variables.
 
         `check`, which may raise, is called first, under the file's lock if there is a file. After an error,
@@ -6424,7 +6433,7 @@ def new_passphrase(password: str) -> Passphrase:
 # the same kind of entries in another folder.
 
 
-class FileStore(Store):
+class FileStore(LockingStore):
     """age files in a folder, opened by a master password or an identity.
 
     The folder is `folder`, else PAISSIVE_SECRETS_DIR, else the nearest
@@ -6518,22 +6527,7 @@ class FileStore(Store):
         except OSError as error:
             raise self._read_error(name, error) from None
 
-    def set(self, name: str, value: str) -> None:
-        """Store a value; make the store if there is none.
-
-        WrongKey or Corrupt: the value to replace doesn't open.
-        """
-        self.set_all({name: value})
-
-    def set_all(self, values: Mapping[str, str]) -> None:
-        """Store all of these; after an error, each is old or new."""
-        self._set_all(values)
-
-    def set_unless_pending(self, values: Mapping[str, str], *, replace: bool = True) -> None:
-        """Store all of these, or raise Conflict: see `check_no_conflict`."""
-        self._set_all(values, partial(self.check_no_conflict, values, replace=replace))
-
-    def _set_all(self, values: Mapping[str, str], check: Callable[[], None] | None = None) -> None:
+    def _set_all(self, values: Mapping[str, str], check: Callable[[], None] | None) -> None:
         """Store all of these; `check`, which may raise, is called under the lock before any is stored."""
         # All names and values are checked before anything is asked or made.
         paths = {name: self._path(name) for name in values}
@@ -8330,8 +8324,10 @@ class Session:
                 self.held = None
                 requests = [ApiRequest("POST", "auth/token/revoke-self", {})]
             else:
-                ids = [lease.response.body["lease_id"] for lease in leases]
-                requests = [ApiRequest("POST", "sys/leases/revoke", {"lease_id": each}) for each in ids]
+                requests = [
+                    ApiRequest("POST", "sys/leases/revoke", {"lease_id": lease.response.body["lease_id"]})
+                    for lease in leases
+                ]
             last = Transport(self.settings)  # since `close` has hung up the session's
             deadline = time.monotonic() + CLOSE_SECONDS
             responses = [last.call(request, token=token, deadline=deadline) for request in requests]
@@ -8735,12 +8731,7 @@ class VaultStore(Store):
         changes = {name: _change_to(name, value, replace=replace) for name, value in values.items()}
         if len(values) > 1 or not replace:  # before any is set; each write checks its own again
             self.check_no_conflict(values, replace=replace)
-
-        def set_one(name: str, _value: str) -> None:
-            """Make the change that sets a name."""
-            self._change(changes[name])
-
-        set_each(values, set_one)
+        set_each(values, lambda name, _: self._change(changes[name]))
 
     def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None) -> int:
         """Replace all fields; return the new version, 0 in KV 1.
@@ -12555,17 +12546,17 @@ class _Rotation:
         check_replaceable(self._store, self._name)
         current = self.value("current")
         previous = self.value("previous")
-        is_promoted = is_same(pending, current)
-        if is_promoted and previous is None:
-            hint = f"use: rotate resume {self._word}, or: rotate abort {self._word} --force"
-            raise Conflict(f"{self._shown} has no earlier value to return to", hint=hint)
-        self.record(step="undo")
-        if is_promoted and previous is not None:
+        if is_same(pending, current):
+            if previous is None:
+                hint = f"use: rotate resume {self._word}, or: rotate abort {self._word} --force"
+                raise Conflict(f"{self._shown} has no earlier value to return to", hint=hint)
+            self.record(step="undo")
             # Apply first, while the stages are as they were: if that fails, abort can be repeated.
             self._run("apply", previous)
             self._set("current", previous)
             self._set("previous", pending)
             return
+        self.record(step="undo")
         if current is not None:  # else it is a new secret
             self._run("apply", current)
         if current is not None and is_same(current, previous):
@@ -12684,7 +12675,7 @@ class _Rotation:
             elif isinstance(step, dict):
                 result = self._call(kind, value)
             elif kind == "generate":
-                result = generate(step) if step else generate()
+                result = generate(step or _GENERATOR)
             if kind == "generate" and result == "":
                 problem = "it returned nothing"
         except (RotationFailed, Unavailable) as error:
@@ -13080,9 +13071,9 @@ def _composed_texts(
     """
     _check_moved(store, snapshot, known)
     dotenv = snapshot.manager.dotenv()
-    found: dict[str, str] = {}
     if store is dotenv:
-        return found
+        return {}
+    found = {}
     for variable, text in dotenv.composed(known, variables_first).items():
         without_secrets = re.sub(EMBEDDED_REFERENCE, "", text)
         if without_secrets not in ("", text) and os.environ.get(variable) == without_secrets:
