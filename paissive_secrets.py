@@ -12560,7 +12560,7 @@ class _Rotation:
         if current is not None:  # else it is a new secret
             self._run("apply", current)
         if current is not None and is_same(current, previous):
-            # A kill between two writes, here or in `finish`, left the old value in both stages, so the pending
+            # A kill between two writes, here or in `finish`, left the old value in both stages. The pending
             # one may have been current: don't lose it.
             self._set("previous", pending)
         elif not is_same(pending, previous):  # it is, if this was a rollback
