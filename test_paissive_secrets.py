@@ -1676,7 +1676,7 @@ def test_a_rule_is_as_certain_as_its_form_and_as_severe_as_what_its_tokens_open(
     assert rules["github-token"] == rules["aws-secret-key"] == ("high", "critical")
     assert rules["aws-access-key"] == ("medium", "critical")  # an id, which opens nothing by itself
     assert rules["stripe-test-key"] == rules["gitlab-mail-token"] == ("high", "medium")
-    assert rules["jwt"] == rules["api-key-with-sk-"] == rules["mollie-key"] == ("medium", "high")
+    assert rules["jwt"] == rules["api-key-with-sk-"] == rules["ngrok-token"] == ("medium", "high")
     assert (rules["weak-password"], rules["encrypted-key"]) == (("medium", "low"), ("medium", "medium"))
 
 
@@ -3466,11 +3466,13 @@ def test_a_name_and_its_value_decide_together_what_is_a_secret():
     assert [pair for pair in pairs(SETTINGS_OF_APPLICATIONS) if ps.is_secret(*pair)] == []
 
 
-def test_a_path_that_exists_is_no_secret_whatever_its_name(tmp_path):
+def test_a_path_that_exists_is_no_secret_whatever_its_name(tmp_path, monkeypatch):
     path = tmp_path / RANDOM
     assert ps.is_secret("SERVICE_KEY", str(path))
     path.touch()
     assert not ps.is_secret("SERVICE_KEY", str(path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert not ps.is_secret("SERVICE_KEY", f"~/{RANDOM}")
 
 
 def test_a_connection_string_and_the_url_of_a_database_are_secrets():
@@ -31680,6 +31682,11 @@ def test_findings_of_other_confidences_stay_and_comments_and_empty_pieces_change
     assert b"".join(ps.mask_found(pieces, "a.md", ("high",))).decode() == f"{url}***\n{rest}"
     masked = b"".join(ps.mask_found(pieces, "a.md", ("medium", "high"))).decode()
     assert masked == f"postgres://joe:***@db.i/x\n***\n{rest}"
+    number = '{"pass' + 'word":      48213677}'
+    assert (
+        b"".join(ps.mask_found([number.encode()], "a.json", ("low", "medium", "high")))
+        == b'{"password":      "***"}'
+    )
 
 
 def test_in_json_a_comment_allows_only_what_is_on_its_line_of_the_same_string():
@@ -31726,6 +31733,8 @@ def test_a_token_has_the_name_that_it_is_assigned_to():
     assert scanned(f"${{x_key_0:-{token()}}}")[0].name == "x_key_0"
     (match,) = scanned(f"deploy_key =\nx = '{token()}'", "a.py")
     assert match.name == ""
+    (match,) = scanned(f'x = os.getenv("DEPLOY_KEY") or "{token()}"', "a.py")
+    assert match.name == "DEPLOY_KEY"
 
 
 ALLOWING = (
