@@ -3371,10 +3371,12 @@ class Dotenv:
         """Raise BadValue if, for some reader, a value up to the last of these places might go on below it.
 
         A quote or a parenthesis within a value, as in NOTE=don't, doesn't count: only bash looks for its
-        other half, and many a .env isn't for bash.
+        other half, and many a .env isn't for bash. Raise it, too, if a merge left a conflict anywhere.
         """
-        for piece in self._pieces[: max(places, default=-1) + 1]:
-            if piece.problem or piece.goes_on():
+        last = max(places, default=-1)
+        for place, piece in enumerate(self._pieces):
+            might_go_on = place <= last and (piece.problem or piece.goes_on())
+            if might_go_on or piece.begins_conflict():
                 raise self._error(piece)
 
     def reason_to_stay(self, name: str, *, for_others: bool) -> str:
@@ -3443,6 +3445,9 @@ class Dotenv:
             return BadValue(f"{where} goes on in the next line for bash", hint="quote its value again")
         if piece.problem:
             return BadValue(f"{where} {piece.problem}", hint="quote its value again")
+        if piece.begins_conflict():
+            hint = "keep one side's lines, and remove git's marks"
+            return BadValue(f"{where} begins a merge conflict", hint=hint)
         return BadValue(f"{where} is not NAME=value", hint="fix it, or put # before it")
 
 
@@ -3504,6 +3509,10 @@ class _Piece:
     def is_odd(self) -> bool:
         """Return whether this has neither an assignment nor a comment, and isn't empty."""
         return not self.names and not re.match(r"\s*(#|\Z)", self.text)
+
+    def begins_conflict(self) -> bool:
+        """Return whether this is the mark that git writes above the lines of a merge's first side."""
+        return self.text.startswith("<<<<<<< ")
 
     def goes_on(self) -> bool:
         """Return whether bash takes the next line for a part of this value, because of a backslash."""
@@ -5417,6 +5426,24 @@ def unmerged_paths(folder: str) -> set[str]:
     return {os.path.join(os.path.realpath(folder), path) for path in re.findall(r"\t([^\0]+)", listed)}
 
 
+def check_merged(folder: str) -> None:
+    """Raise Conflict, about one of them, if there are `merge_conflicts`.
+
+    A change might be made on one side, for which the other side is then chosen: a new identity, for instance.
+    """
+    for path in sorted(merge_conflicts(folder)):
+        raise merge_conflict_error(path)
+
+
+def merge_conflict_error(path: str) -> Conflict:
+    """Return the error that a merge left a file in conflict, with the command that chooses a side."""
+    shown = os.path.realpath(path).removeprefix(os.path.join(os.path.realpath(""), ""))
+    word = shell_word(shown)
+    sides = f"git checkout --ours -- {word}, or --theirs (in a rebase, --ours is upstream's)"
+    hint = f"choose a side: {sides}, then: git add {word}; if that side deleted it: git rm {word}"
+    return Conflict(f"{shown} has a merge conflict", hint=hint)
+
+
 def _repository_of(folder: str) -> str:
     """Return the path of git's own folder for the repository or worktree that a folder is in.
 
@@ -6006,7 +6033,11 @@ class Opener:
         return access.keys
 
     def keys_to_change(self) -> Keys:
-        """Return the keys to write with, or to run commands of policies; raise what `keys` raises."""
+        """Return the keys to write with, or to run commands of policies.
+
+        Raise what `check_merged` and `keys` raise.
+        """
+        check_merged(self._files.path)
         return self.settle(lambda: self.keys(purpose=TO_CHANGE))
 
     def settle(self, act: Callable[[], T]) -> T:
@@ -6444,7 +6475,8 @@ class FileStore(LockingStore):
     there, or if others can write to the folder; `get` doesn't look at that
     again for a secret whose file is unchanged. Methods that change the
     store raise Unsafe if it was never confirmed here, and Conflict if a
-    newer version of this program wrote it. Threads may share a store.
+    newer version of this program wrote it, or if a merge left a conflict in
+    it. Threads may share a store.
     """
 
     def __init__(self, folder: Optional[StrPath] = None) -> None:
@@ -6566,7 +6598,8 @@ class FileStore(LockingStore):
     def delete(self, name: str) -> None:
         """Delete a secret, even a damaged one; no key is needed.
 
-        NotFound: there is none. Conflict: it is being rotated.
+        NotFound: there is none. Conflict: it is being rotated, or a merge
+        left a conflict in the store.
         """
         path = self._path(name)
         try:
@@ -6580,6 +6613,7 @@ class FileStore(LockingStore):
             if not os.path.lexists(path) or file not in os.listdir(folder):
                 raise not_found_error(name, self.folder)
             self.check_not_pending(name)
+            check_merged(self.folder)
             os.unlink(path)
             sync_folder(folder, f"{show(name)} is deleted")
             with suppress(OSError):  # the first folder that isn't empty ends this
@@ -6714,7 +6748,8 @@ class FileStore(LockingStore):
         """Raise an error unless commands of this store's policies may run.
 
         Unsafe: it was never confirmed here. Conflict: a newer version of
-        this program wrote it. Without a store, do nothing.
+        this program wrote it, or it has a merge conflict. Without a store,
+        do nothing.
         """
         if not self._files.is_new():
             self._opener.keys_to_change()
@@ -6836,13 +6871,14 @@ class FileStore(LockingStore):
         one. The identity is post-quantum if that is asked for, or if the
         one before was. Entries that are sealed to another identity stay as
         they are, with a warning. Conflict if a damaged file hides the
-        member's key, or if there would be neither a password nor a member,
-        Corrupt for a damaged file, NotFound if there is no member
-        `without`: then nothing is changed.
+        member's key, if there would be neither a password nor a member, or
+        if a merge left a conflict; Corrupt for a damaged file, NotFound if
+        there is no member `without`: then nothing is changed.
         """
         leaver = "" if without is None else check_member(without)
         self._files.check()
         self._files.check_exists()
+        check_merged(self.folder)
         # If a removal was killed, the member may be gone already.
         was_killed = os.path.lexists(self._files.previous_file)
         if leaver and leaver not in self._files.member_names() and not was_killed:
@@ -21955,7 +21991,7 @@ def _state_and_problems(store: Store) -> tuple[list[tuple[str, Any]], list[_Prob
         if isinstance(value, SecretsError):
             problems.append((_code_of(value), value))
         elif label == "conflict":
-            problems.append(("merge-conflict", _merge_conflict(str(value))))
+            problems.append(("merge-conflict", merge_conflict_error(str(value))))
         elif label == "known to leavers":
             problems.append(("known-to-former-member", _known_to_leavers(cast("list[str]", value))))
         else:
@@ -22006,14 +22042,6 @@ def _known_to_leavers(names: list[str]) -> SecretsError:
     values += [f"the previous value of {show(base_of_stage(name))}" for name in names if base_of_stage(name)]
     message = f"a member who was removed knew {', '.join(values)}"
     return SecretsError(message, hint="change each by rotate now, or set; for previous values: rotate drop")
-
-
-def _merge_conflict(path: str) -> SecretsError:
-    """Return the error that a merge left a file in conflict, with the command that chooses a side."""
-    shown = real_path(path).removeprefix(real_path(""))
-    word = shell_word(shown)
-    sides = f"git checkout --ours -- {word}, or --theirs (in a rebase, --ours is upstream's)"
-    return SecretsError(f"{shown} has a merge conflict", hint=f"choose a side: {sides}, then: git add {word}")
 
 
 @_command()

@@ -6710,6 +6710,18 @@ def test_a_line_that_is_not_an_assignment_is_reported_once_and_by_status(here, s
     assert say("status") == (2, f"store      environment\n{found}")
 
 
+def test_a_dotenv_with_a_merge_conflict_is_read_with_a_warning_and_not_changed(here, say):
+    text = "KEY=1\n<<<<<<< HEAD\nA_TOKEN=ours\n=======\nA_TOKEN=theirs\n>>>>>>> other\n"
+    (here / ".env").write_text(text)
+    (here / ".env").chmod(0o600)
+    problem = "line 2 of .env begins a merge conflict; keep one side's lines, and remove git's marks\n"
+    assert say("get", "A_TOKEN") == (0, f"theirswarning: {problem}")
+    for argv in (["set", "KEY"], ["set", "NEW"], ["delete", "KEY"], ["rotate", "now", "KEY", "--generate"]):
+        assert say(*argv, stdin="x") == (2, problem)
+    assert say("import", ".env", "--backend", "file") == (2, problem)
+    assert (here / ".env").read_text() == text
+
+
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 def test_a_dotenv_file_in_utf_16_is_neither_empty_nor_written_to(encoding, env, tmp_path):
     before = "\ufeffA_TOKEN=1\r\n".encode(encoding)
@@ -11111,7 +11123,7 @@ def test_a_merge_conflict_leaves_a_file_that_opens_and_status_says_how_to_resolv
     assert on_two_branches(tmp_path, one, other) == 1
     status, said = say("status", "--backend", "file")
     sides = f"git checkout --ours -- {DB}, or --theirs (in a rebase, --ours is upstream's)"
-    advice = f"choose a side: {sides}, then: git add {DB}"
+    advice = f"choose a side: {sides}, then: git add {DB}; if that side deleted it: git rm {DB}"
     problem = f"problem    {DB} has a merge conflict; {advice}\n"
     assert (status, said.endswith(problem)) == (2, True)
     warning = f"warning: {DB.absolute()} has a merge conflict, and holds one side's value; see: status\n"
@@ -11125,6 +11137,30 @@ def test_a_merge_conflict_leaves_a_file_that_opens_and_status_says_how_to_resolv
     git(tmp_path, "checkout", "--theirs", "--", DB)
     git(tmp_path, "add", DB)
     assert (say("status", "--backend", "file")[0], files.get("DB")) == (0, "theirs")
+
+
+def test_no_command_changes_a_store_with_a_merge_conflict(files, team, say, tmp_path):
+    files.policy_store().set("DB", '{"every": "1s", "generate": ["touch", "ran"]}')
+    committed(tmp_path)
+    one, other = (lambda: ps.FileStore().set("DB", "ours"), lambda: ps.FileStore().set("DB", "theirs"))
+    assert on_two_branches(tmp_path, one, other) == 1
+    before = tree()
+    for argv in (
+        ["set", "NEW"],
+        ["set", "DB"],
+        ["delete", "app/db"],
+        ["rotate", "now"],
+        ["rotate", "schedule", "app/db"],
+        ["rotate", "unschedule", "DB"],
+        ["member", "remove", "bob"],
+        ["member", "add", "eve", str(team["ada"].recipient())],
+        ["password"],
+        ["rekey"],
+    ):
+        status, said = say(*argv, "--backend", "file", stdin="x")
+        problem = f"{DB} has a merge conflict; choose a side: git checkout --ours"
+        assert (status, said.startswith(problem)) == (2, True)
+    assert (tree(), Path("ran").exists()) == (before, False)
 
 
 @pytest.mark.parametrize("how", ["merge", "rebase", "stash"])
