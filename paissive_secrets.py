@@ -864,13 +864,14 @@ def _shaped_rules() -> tuple[Rule, ...]:
     return tuple(Rule(*rule[:4], "", *re.split(r"\s{2,}", row)) for rule, row in _table_rows(_SHAPED))
 
 
-class KeywordPattern(NamedTuple):
+class KeywordPattern:
     """How a rule finds a value by a keyword: one for each keyword of a form in the table."""
 
-    rule: Rule
-    keyword: str  # in lower case; every match has it, in any case
-    regex: re.Pattern[bytes]  # its last group is the value; without one, the whole match is
-    hit: str  # an input that must match, as in the table
+    def __init__(self, rule: Rule, keyword: str, regex: re.Pattern[bytes], hit: str) -> None:
+        self.rule = rule
+        self.keyword = keyword  # in lower case; every match has it, in any case
+        self.regex = regex  # its last group is the value; without one, the whole match is
+        self.hit = hit  # an input that must match, as in the table
 
     def proof(self) -> str:
         """Return the hit with sample letters for classes, a password for {p}, and the keyword for {name}."""
@@ -1286,15 +1287,24 @@ MAX_DURATION = 1e9  # seconds: more than 30 years would overflow timers
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"  # UTC, RFC 3339: text that sorts by time
 
 
-class _Login(NamedTuple):
+class _Login:
     """A way to log in to Vault; its settings are keywords of VaultStore, and variables PAISSIVE_VAULT_X."""
 
-    body: dict[str, str]  # the members of the request's body, and the settings that they come from
-    secrets: tuple[str, ...] = ()  # settings that open a store: not shown, nor passed on to any command
-    optional: tuple[str, ...] = ()  # settings that may be missing
-    user: str = ""  # the setting that the request's path ends with
-    file: str = ""  # where its secret is if no setting says it
-    locks_accounts: bool = False  # whether servers lock an account for some time after a few refusals
+    def __init__(
+        self,
+        body: dict[str, str],
+        secrets: tuple[str, ...] = (),
+        optional: tuple[str, ...] = (),
+        user: str = "",
+        file: str = "",
+        locks_accounts: bool = False,
+    ) -> None:
+        self.body = body  # the members of the request's body, and the settings that they come from
+        self.secrets = secrets  # settings that open a store: not shown, nor passed on to any command
+        self.optional = optional  # settings that may be missing
+        self.user = user  # the setting that the request's path ends with
+        self.file = file  # where its secret is if no setting says it
+        self.locks_accounts = locks_accounts  # whether servers lock it for some time after a few refusals
 
     def settings(self) -> list[str]:
         """Return the names of all settings of this login; empty for "token"."""
@@ -5570,12 +5580,15 @@ _IMPOSSIBLE = r"\.age/"
 _IMPOSSIBLE_ON_WINDOWS = r'\.age/|[. ]/|[<>:"|?*]|(?:^|/)(?:con|prn|aux|nul|(?:com|lpt)[0-9¹²³])(?:[./]|$)'
 
 
-class Keys(NamedTuple):
+class Keys:
     """The identity of a store and, while a rekey is unfinished, what previous.age holds."""
 
-    seal_to: Identity
-    old: Optional[Identity] = None  # the identity before, to which some files are still sealed
-    leavers: tuple[str, ...] = ()  # the members who don't get the new identity
+    def __init__(
+        self, seal_to: Identity, old: Optional[Identity] = None, leavers: tuple[str, ...] = ()
+    ) -> None:
+        self.seal_to = seal_to
+        self.old = old  # the identity before, to which some files are still sealed
+        self.leavers = leavers  # the members who don't get the new identity
 
     def all(self) -> tuple[Identity, ...]:
         """Return the identities that open the store's files, the one to seal to first."""
@@ -7200,13 +7213,20 @@ _FOLDER = "write it as team/app"
 UNPRINTABLE_HINT = "look for a space or a line break at its end"
 
 
-class _Setting(NamedTuple):
+class _Setting:
     """A setting of a store: the first of its variables that is set is used, even if it is empty."""
 
-    default: str = ""  # parsed like a variable's text
-    parse: Callable[[str], object] = str  # returns None for what isn't valid
-    hint: str = UNPRINTABLE_HINT  # for what isn't valid
-    other_name: str = ""  # of its variable, which comes second
+    def __init__(
+        self,
+        default: str = "",
+        parse: Callable[[str], object] = str,
+        hint: str = UNPRINTABLE_HINT,
+        other_name: str = "",
+    ) -> None:
+        self.default = default  # parsed like a variable's text
+        self.parse = parse  # returns None for what isn't valid
+        self.hint = hint  # for what isn't valid
+        self.other_name = other_name  # of its variable, which comes second
 
 
 # Those of the `vault` and `bao` commands: a setting's variables are BAO_X and VAULT_X.
@@ -7374,17 +7394,17 @@ def _is_older(index: str, other: str) -> bool:
     return found[0] == known[0] and found[1] < known[1]
 
 
-class ApiRequest(NamedTuple):
+class ApiRequest:
     """A request to the API; its repr doesn't show the body, which may hold a secret."""
 
-    method: str
-    path: str  # as it stands in a URL
-    body: Json | None = None
-    idempotent: bool = True  # whether it may be carried out twice
-    fresh: bool = False  # whether it needs a connection on which nothing came before
-
-    def __repr__(self) -> str:
-        return object.__repr__(self)
+    def __init__(
+        self, method: str, path: str, body: Json | None = None, idempotent: bool = True, fresh: bool = False
+    ) -> None:
+        self.method = method
+        self.path = path  # as it stands in a URL
+        self.body = body
+        self.idempotent = idempotent  # whether it may be carried out twice
+        self.fresh = fresh  # whether it needs a connection on which nothing came before
 
 
 class Transport:
@@ -8595,12 +8615,13 @@ class _Mounts:
     fresh_until = 0.0  # on the monotonic clock
 
 
-class _Change(NamedTuple):
+class _Change:
     """A change to the fields of a secret."""
 
-    path: str
-    apply: Callable[[Json], Json]  # returns the new fields for the old ones; {} deletes the secret
-    patch: Json | None = None  # the same change as a merge patch (RFC 7396), if it is one
+    def __init__(self, path: str, apply: Callable[[Json], Json], patch: Json | None = None) -> None:
+        self.path = path
+        self.apply = apply  # returns the new fields for the old ones; {} deletes the secret
+        self.patch = patch  # the same change as a merge patch (RFC 7396), if it is one
 
 
 # A write that depends on the version before it (check-and-set), by the server's answer:
@@ -10851,15 +10872,18 @@ class _CannotWrite(Exception):
     """A value can't be written in a place; the argument is a key of _REFUSALS."""
 
 
-class _Escape(NamedTuple):
+class _Escape:
     """How values are escaped in a format, in a text that has _MARK in place of each reference.
 
     To add a format, add a row to ESCAPES, and templates to the tests that a parser of the format reads.
     """
 
-    endings: str  # of the names of its templates
-    stretches: Callable[[str], _Stretches]  # of a text
-    prepare: Callable[[str], str] = str  # puts quotes where a text needs them; str leaves it as it is
+    def __init__(
+        self, endings: str, stretches: Callable[[str], _Stretches], prepare: Callable[[str], str] = str
+    ) -> None:
+        self.endings = endings  # of the names of its templates
+        self.stretches = stretches  # of a text
+        self.prepare = prepare  # puts quotes where a text needs them; str leaves it as it is
 
 
 def escape_of(path: str) -> str:
@@ -11083,14 +11107,15 @@ _IN_FLOW = lazily(_YAML % (",|:(?=[,\\[\\]{}])", "[^\\n,\\[\\]{}]"))
 _SCALARS = ("plain", "double", "single", "block")
 
 
-class _Part(NamedTuple):
+class _Part:
     """A part of a YAML text, of a kind that is a group of _YAML."""
 
-    kind: str
-    start: int  # in the text
-    end: int
-    indent: int  # of a block scalar's lines; 0 for another kind
-    is_alone: bool  # it doesn't continue a scalar, or go on in the next line
+    def __init__(self, kind: str, start: int, end: int, indent: int, is_alone: bool) -> None:
+        self.kind = kind
+        self.start = start  # in the text
+        self.end = end
+        self.indent = indent  # of a block scalar's lines; 0 for another kind
+        self.is_alone = is_alone  # it doesn't continue a scalar, or go on in the next line
 
 
 def _in_yaml(text: str) -> _Stretches:
@@ -11312,12 +11337,13 @@ class _Result(NamedTuple):
     cut: int  # where a value may begin that goes on in the next data, or else the data's end
 
 
-class _Form(NamedTuple):
+class _Form:
     """A way to write a value."""
 
-    text: bytes
-    value: str
-    is_wrappable: bool  # line breaks may be anywhere in it
+    def __init__(self, text: bytes, value: str, is_wrappable: bool) -> None:
+        self.text = text
+        self.value = value
+        self.is_wrappable = is_wrappable  # line breaks may be anywhere in it
 
 
 def maskable(value: str) -> bool:
@@ -11859,14 +11885,20 @@ def _decode_percent(escape: bytes) -> bytes:
     return bytes.fromhex(escape[1:].decode())
 
 
-class _Style(NamedTuple):
+class _Style:
     """A style of escapes, which begin with one byte."""
 
-    decode: Callable[[bytes], bytes]  # takes any match of `escape`
-    escape: re.Pattern[bytes]
-    # Returns an expression, without the first byte, for the escapes of text that ends with one of some bytes.
-    # It may match other escapes, too. Left out are those that bare text and _MARKUP take care of.
-    rare: Callable[[Collection[int]], str]
+    def __init__(
+        self,
+        decode: Callable[[bytes], bytes],
+        escape: re.Pattern[bytes],
+        rare: Callable[[Collection[int]], str],
+    ) -> None:
+        self.decode = decode  # takes any match of `escape`
+        self.escape = escape
+        # Returns an expression, without the first byte, for the escapes of text that ends with one of some
+        # bytes. It may match other escapes, too. Left out are those that bare text and _MARKUP take care of.
+        self.rare = rare
 
 
 def _rare_with_backslash(stand_for: Collection[int]) -> str:
@@ -14867,11 +14899,12 @@ _LINE_OF_YAML = lazily(
 )
 
 
-class _AttributeKey(NamedTuple):
+class _AttributeKey:
     """The key of an attribute, without its quotes, and where it ends."""
 
-    text: bytes
-    end: int
+    def __init__(self, text: bytes, end: int) -> None:
+        self.text = text
+        self.end = end
 
 
 def _end_of_key(window: bytes, language: _Language, match: re.Match[bytes], name: _Name) -> int:
@@ -15594,13 +15627,14 @@ what is after it says that it is cut off, or a name
 """
 
 
-class _Property(NamedTuple):
+class _Property:
     """A row of the table of what is no secret."""
 
-    reason: str  # as --explain prints it
-    where: str  # "value", "before", …
-    regex: re.Pattern[str]
-    proofs: list[str]
+    def __init__(self, reason: str, where: str, regex: re.Pattern[str], proofs: list[str]) -> None:
+        self.reason = reason  # as --explain prints it
+        self.where = where  # "value", "before", …
+        self.regex = regex
+        self.proofs = proofs
 
 
 @cache
@@ -16325,15 +16359,24 @@ def _may_be_listed(value: str, c: Candidate) -> bool:
     return last.endswith("s") and bool(kind_of_name(last[:-1]))
 
 
-class _Context(NamedTuple):
+class _Context:
     """A row of the table of names and places where no secret is, or where a high score says less."""
 
-    reason: str  # as --explain prints it
-    at_most: str  # "low" where no secret is; "medium" where one is likely, but not certain
-    looks_at: str
-    applies: Callable[[str, Candidate], bool]
-    drops: str  # the path of a file, and a line whose value it applies to; · hides it from audits
-    keeps: str  # another whose value it must not apply to
+    def __init__(
+        self,
+        reason: str,
+        at_most: str,
+        looks_at: str,
+        applies: Callable[[str, Candidate], bool],
+        drops: str,
+        keeps: str,
+    ) -> None:
+        self.reason = reason  # as --explain prints it
+        self.at_most = at_most  # "low" where no secret is; "medium" where one is likely, but not certain
+        self.looks_at = looks_at
+        self.applies = applies
+        self.drops = drops  # the path of a file, and a line whose value it applies to; · hides it from audits
+        self.keeps = keeps  # another whose value it must not apply to
 
 
 _IN_CONTEXT = (
@@ -17646,17 +17689,15 @@ class Match(NamedTuple):
     why: tuple[str, ...] = ()  # lines that explain the confidence, on request
 
 
-class _Window(NamedTuple):
+class _Window:
     """A part of a text, with what is around it; the repr doesn't show the text."""
 
-    text: bytes
-    begin: int  # matches that start here or later, and
-    until: int  # before this, belong to this window
-    line: int  # number of its first line
-    column: int  # characters of that line before the window
-
-    def __repr__(self) -> str:
-        return f"<window of {len(self.text)} bytes>"
+    def __init__(self, text: bytes, begin: int, until: int, line: int, column: int) -> None:
+        self.text = text
+        self.begin = begin  # matches that start here or later, and
+        self.until = until  # before this, belong to this window
+        self.line = line  # number of its first line
+        self.column = column  # characters of that line before the window
 
 
 def chunks_of(read: Callable[[int], bytes]) -> Iterator[bytes]:
@@ -18289,14 +18330,22 @@ ListedFile = tuple[str, str]  # path to open, path to show
 VANISHED = (Unsafe, FileNotFoundError, NotADirectoryError)
 
 
-class FileFilter(NamedTuple):
+class FileFilter:
     """Says which files an audit leaves out, and counts them in its summary."""
 
-    excludes: Callable[[str], bool]  # whether to leave out a path, as shown
-    gitignore: bool  # whether to leave out what git ignores
-    skips_vendored: bool  # whether to leave out folders in which others wrote everything
-    on_error: Callable[[str, str], None]  # called with a path, as shown, and why it can't be read
-    skipped: Counter[str]  # the summary's: what was left out so far, by kind
+    def __init__(
+        self,
+        excludes: Callable[[str], bool],
+        gitignore: bool,
+        skips_vendored: bool,
+        on_error: Callable[[str, str], None],
+        skipped: Counter[str],
+    ) -> None:
+        self.excludes = excludes  # whether to leave out a path, as shown
+        self.gitignore = gitignore  # whether to leave out what git ignores
+        self.skips_vendored = skips_vendored  # whether to leave out folders in which others wrote everything
+        self.on_error = on_error  # called with a path, as shown, and why it can't be read
+        self.skipped = skipped  # the summary's: what was left out so far, by kind
 
     def leave_out(self, shown: str) -> bool:
         """Return whether a file or a folder is excluded, and count it if so."""
@@ -18431,13 +18480,14 @@ def _walk(root: str, shown: str, which: FileFilter) -> Iterator[str]:
         pending += reversed(below)
 
 
-class _Pattern(NamedTuple):
+class _Pattern:
     """A line of a .gitignore (gitignore(5))."""
 
-    is_negated: bool  # whether it puts back what an earlier line leaves out
-    is_for_folders: bool  # whether it matches folders only
-    # Expressions for the names of a path; None is `**`, any number of them.
-    names: list[re.Pattern[str] | None]
+    def __init__(self, is_negated: bool, is_for_folders: bool, names: list[re.Pattern[str] | None]) -> None:
+        self.is_negated = is_negated  # whether it puts back what an earlier line leaves out
+        self.is_for_folders = is_for_folders  # whether it matches folders only
+        # Expressions for the names of a path; None is `**`, any number of them.
+        self.names = names
 
 
 class IgnorePatterns:
@@ -19256,14 +19306,18 @@ def _accepting(rule: str) -> tuple[str, ...]:
     return (rule, "password") if rule == "weak-password" else (rule,)
 
 
-class _Scope(NamedTuple):
+class _Scope:
     """Where an audit looks: at files or, with a `folder`, at git's index or history."""
 
-    base: str  # the folder that paths are relative to, with "/" at its end; in git, the repository's top
-    top: str  # the folder of the project's settings and baseline, with "/" at its end
-    folder: str = ""  # the folder to run git in; the rest is for git only
-    roots: Container[str] = ()  # the PATHs, relative to the repository's top; "" for everything
-    tree: str = ""  # the id of the tree of HEAD, "" before the first commit
+    def __init__(
+        self, base: str, top: str, folder: str = "", roots: Container[str] = (), tree: str = ""
+    ) -> None:
+        # The folder that paths are relative to, with "/" at its end; in git, the repository's top.
+        self.base = base
+        self.top = top  # the folder of the project's settings and baseline, with "/" at its end
+        self.folder = folder  # the folder to run git in; the rest is for git only
+        self.roots = roots  # the PATHs, relative to the repository's top; "" for everything
+        self.tree = tree  # the id of the tree of HEAD, "" before the first commit
 
 
 def _find_scope(paths: Sequence[str], options: AuditOptions) -> _Scope:
@@ -20062,18 +20116,28 @@ _PARTS = {
 }
 
 
-class _Way(NamedTuple):
+class _Way:
     """A way to ask for names. To add one, add a row to _WAYS, and a line that asks so to the tests."""
 
-    files: str  # matches the end of a path
-    word: str  # in each file that asks so
-    # An expression with a group `name`. It may have a group `backend`, and one `default`, which matches where
-    # the name may be missing.
-    asks: str
-    within: str = ""  # matches the stretches of a file to search; "" for all of it
-    is_secret: bool = False  # whether each name is a secret's; else it depends on the name
-    how: str = "requires"  # how it asks for a name without a default; see _Use
-    variable: Callable[[str], str] = str  # makes the variable from the name as it is written
+    def __init__(
+        self,
+        files: str,
+        word: str,
+        asks: str,
+        within: str = "",
+        is_secret: bool = False,
+        how: str = "requires",
+        variable: Callable[[str], str] = str,
+    ) -> None:
+        self.files = files  # matches the end of a path
+        self.word = word  # in each file that asks so
+        # An expression with a group `name`. It may have a group `backend`, and one `default`, which matches
+        # where the name may be missing.
+        self.asks = asks
+        self.within = within  # matches the stretches of a file to search; "" for all of it
+        self.is_secret = is_secret  # whether each name is a secret's; else it depends on the name
+        self.how = how  # how it asks for a name without a default; see _Use
+        self.variable = variable  # makes the variable from the name as it is written
 
 
 _WAYS = (
@@ -20285,27 +20349,29 @@ _DOTENV_READERS = (
 )
 
 
-class _Use(NamedTuple):
+class _Use:
     """A place that asks for a name."""
 
-    name: str
-    line: int
-    how: str  # it "requires" the name, "reads" it and gets nothing without, or has a "default"
-    backend: str  # "" is the store in use
+    def __init__(self, name: str, line: int, how: str, backend: str) -> None:
+        self.name = name
+        self.line = line
+        self.how = how  # it "requires" the name, "reads" it and gets nothing without, or has a "default"
+        self.backend = backend  # "" is the store in use
 
 
-class _Comparison(NamedTuple):
+class _Comparison:
     """What a project asks for, and doesn't get; a place is, for instance, "app.py:3"."""
 
-    names: int  # how many names it asks for
-    # By name, the places that ask for what has no value: for names that are needed, and for others.
-    missing: dict[str, list[str]]
-    optional: dict[str, list[str]]
-    # By place that reads .env files without this tool, those files: with references, which are text to the
-    # program, and with secrets that are in a store now.
-    literal: dict[str, list[str]]
-    moved: dict[str, list[str]]
-    other_backends: set[str]  # for which other names are, which weren't looked for
+    def __init__(self) -> None:
+        self.names = 0  # how many names it asks for
+        # By name, the places that ask for what has no value: for names that are needed, and for others.
+        self.missing: dict[str, list[str]] = {}
+        self.optional: dict[str, list[str]] = {}
+        # By place that reads .env files without this tool, those files: with references, which are text to
+        # the program, and with secrets that are in a store now.
+        self.literal: dict[str, list[str]] = {}
+        self.moved: dict[str, list[str]] = {}
+        self.other_backends: set[str] = set()  # for which other names are, which weren't looked for
 
 
 def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> _Comparison:
@@ -20314,19 +20380,18 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> _Compa
     A name is needed if one place requires it and none has a default, or if .env says that its value is in a
     store, and it isn't there. Raise what opening the store raises.
     """
+    found = _Comparison()
     places: dict[str, list[str]] = {}  # by name
     asked = set[tuple[str, str]]()  # (name, how)
-    # What a .env file holds, as `_dotenv_holds` says: the places that read it, each with the files.
-    readers: dict[str, dict[str, list[str]]] = {"references": {}, "moved": {}}
+    readers = {"references": found.literal, "moved": found.moved}  # by what `_dotenv_holds` returns
     dotenv_holds = cache(partial(_dotenv_holds, audit))
-    other_backends = set()
     for shown, text in _texts_to_check(audit):
         for use in _uses_in(shown, text):
             if use.backend in ("", backend):
                 places.setdefault(use.name, []).append(f"{shown}:{use.line}")
                 asked.add((use.name, use.how))
             elif use.backend in ("env", "file", "vault"):
-                other_backends.add(use.backend)
+                found.other_backends.add(use.backend)
         for line, path, holds in _dotenv_readers(shown, text, audit.base, dotenv_holds):
             readers[holds].setdefault(f"{shown}:{line}", []).append(path)
     variables = set(map(variable_name, places))
@@ -20334,21 +20399,18 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> _Compa
     dotenv = manager.dotenv()
     # Secrets that the .env says are in a store, and aren't.
     lost = {name for name in dotenv.moved().keys() - known if not is_store_credential(name)}
-    missing: dict[str, list[str]] = {}
-    optional: dict[str, list[str]] = {}
     for name in sorted(places):
         if variable_name(name) in known:
             continue
         is_required = (name, "requires") in asked and (name, "default") not in asked
         if is_required or variable_name(name) in lost:
-            missing[name] = places[name]
+            found.missing[name] = places[name]
         else:
-            optional[name] = places[name]
+            found.optional[name] = places[name]
     for name in sorted(lost - variables):  # for which no code asks
-        missing[name] = [dotenv.plaintext_file()]
-    return _Comparison(
-        len(places), missing, optional, readers["references"], readers["moved"], other_backends
-    )
+        found.missing[name] = [dotenv.plaintext_file()]
+    found.names = len(places)
+    return found
 
 
 def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]:

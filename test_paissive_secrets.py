@@ -31940,7 +31940,7 @@ def test_windows_of_a_text_begin_and_end_with_a_line_and_each_byte_belongs_to_on
         assert window.column == 0 and text.startswith(window.text, len(read) - window.until)
         assert window.line == text.count(b"\n", 0, len(read) - window.until) + 1
         lines.append(window.line)
-        assert read[-1:] == b"\n" and repr(window) == f"<window of {len(window.text)} bytes>"
+        assert read[-1:] == b"\n" and len(repr(window)) < 80
     assert read == text and len(lines) > 2
 
 
@@ -36672,7 +36672,11 @@ def test_check_counts_settings_as_there_and_a_secret_for_the_variable_that_it_be
     store = holding(["db/password", "DB_KEY", "DB_KEY__PREVIOUS"])
     store.plain_settings = lambda: {"DB_HOST": "localhost"}
     found = ps.compare_names(ps.Audit(), ps.SecretsManager(store), "memory")
-    assert found == (4, {"DB_KEY__PREVIOUS": ["a.py:3"]}, {}, {}, {}, set())  # no program is given a stage
+    assert (found.names, found.missing) == (
+        4,
+        {"DB_KEY__PREVIOUS": ["a.py:3"]},
+    )  # no program is given a stage
+    assert not (found.optional or found.literal or found.moved or found.other_backends)
 
 
 # --- Names in each kind of file ---
