@@ -5240,13 +5240,16 @@ PIN = "PAISSIVE_STORE_FINGERPRINT"  # one or several, instead of those that are 
 _MAX_CHANGES = 1000  # of version.age, which changes with each rekey; more are refused, not searched
 
 
-class KnownStore(NamedTuple):
+class KnownStore:
     """The fingerprints that the store in a folder may have."""
 
-    fingerprints: tuple[str, ...] = ()  # in a record, two while a rekey is unfinished, the newer one last
-    how: str = ""  # it is known: "pin", "record", "argument" of --trust, or "" if it isn't
-    member: str = ""  # whose file opened it when it was recorded: that file is tried first
-    commit: str = ""  # the last one in git's history at which it was found to be the right store
+    def __init__(
+        self, fingerprints: tuple[str, ...] = (), how: str = "", member: str = "", commit: str = ""
+    ) -> None:
+        self.fingerprints = fingerprints  # in a record, two while a rekey is unfinished, the newer one last
+        self.how = how  # it is known: "pin", "record", "argument" of --trust, or "" if it isn't
+        self.member = member  # whose file opened it when it was recorded: that file is tried first
+        self.commit = commit  # the last one in git's history at which it was found to be the right store
 
     def fits(self, *found: str) -> bool:
         """Return whether the store may have one of these fingerprints."""
@@ -5269,7 +5272,7 @@ def known_store(folder: str, cache: FileCache) -> KnownStore:
         raise BadValue(f"{PIN} isn't a fingerprint", hint=hint)
     if len(record.fingerprints) > 1 and record.fits(*pinned):  # this user's rekey was killed
         pinned += record.fingerprints
-    return record._replace(fingerprints=pinned, how="pin")
+    return KnownStore(pinned, "pin", record.member, record.commit)
 
 
 def recorded_store(folder: str, cache: FileCache) -> KnownStore:
@@ -5304,8 +5307,13 @@ def record_commit(folder: str, commit: str) -> None:
 
     Raise BadValue if it is damaged, Unsafe if others can write it.
     """
+
+    def with_commit(store: KnownStore) -> KnownStore:
+        """Return the same store, at this commit."""
+        return KnownStore(store.fingerprints, store.how, store.member, commit)
+
     with suppress(Denied, Unavailable):  # then it is found again the next time
-        _change_record(folder, lambda store: store._replace(commit=commit))
+        _change_record(folder, with_commit)
 
 
 def _change_record(folder: str, change: Callable[[KnownStore], KnownStore]) -> None:
@@ -5995,20 +6003,23 @@ _MIN_LOG_N = 15  # with less, passwords are guessed too fast
 _MIN_PASSWORD = 8  # characters; shorter ones are guessed however long each guess takes (NIST SP 800-63B)
 
 
-class Access(NamedTuple):
+class Access:
     """The keys of a store, how they were found, and what is needed to judge them."""
 
-    keys: Keys
-    opened_by: str  # "password", "member", or "identity": PAISSIVE_IDENTITY has the store's own
-    path: str = ""  # of the file that holds the identity; "" if PAISSIVE_IDENTITY does
-    sealed: bytes = b""  # the content of that file
-    member: str = ""  # whose file that is
-    # `_find_access` adds these:
-    known: KnownStore = KnownStore()  # which store belongs here
-    another: Optional[Unsafe] = None  # the error if this is another one, or may be
-    # `_try_files` adds these, about the files that it tried:
-    set_times: Mapping[str, str] = {}  # when each that opens was set, in UTC, by its title; "" is version.age
-    problems: Mapping[str, SecretsError] = {}  # the errors of the others, by path
+    def __init__(
+        self, keys: Keys, opened_by: str, path: str = "", sealed: bytes = b"", member: str = ""
+    ) -> None:
+        self.keys = keys
+        self.opened_by = opened_by  # "password", "member", or "identity", the store's own
+        self.path = path  # of the file that holds the identity; "" if PAISSIVE_IDENTITY does
+        self.sealed = sealed  # the content of that file
+        self.member = member  # whose file that is
+        # `_find_access` sets these:
+        self.known = KnownStore()  # which store belongs here
+        self.another: Unsafe | None = None  # the error if this is another one, or may be
+        # `_try_files` adds these, about the files that it tries:
+        self.set_times: dict[str, str] = {}  # when each that opens was set, in UTC; "" is version.age
+        self.problems: dict[str, SecretsError] = {}  # the errors of the others, by path
 
 
 class Opener:
@@ -6079,7 +6090,7 @@ class Opener:
         known = known_store(self._files.path, self._files.cache)
         # Another commit may bring another store.
         commit = checked_out_commit(self._files.path, self._files.cache) if known.how else ""
-        return files, known._replace(commit=""), commit
+        return files, known.fingerprints, known.how, known.member, commit
 
     def mask(self, *keys: Identity) -> None:
         """Add identities to the `credentials`, so that their text is masked."""
@@ -6104,7 +6115,7 @@ class Opener:
             """Return access, which may be of no use if there is a rekey just now."""
             which = known or known_store(self._files.path, self._files.cache)
             access = self._find_access(which, by_password)
-            access = self._try_files(access, None if all_files else _SAMPLE)
+            self._try_files(access, None if all_files else _SAMPLE)
             self._check(access, purpose)
             self.mask(*access.keys.all())
             return access
@@ -6161,12 +6172,14 @@ class Opener:
             candidates = [self.open_by_password()]
         found = []
         for access in candidates:
+            access.known = known
             if known.fits(access.keys.fingerprint()):
-                return access._replace(known=known)
+                return access
             found.append(access)
         # A member's file takes precedence: anybody can seal a version.age to a member's public key.
         found = [access for access in found if access.opened_by == "member"] or found
-        return found[0]._replace(known=known, another=self._another_error(found, known))
+        found[0].another = self._another_error(found, known)
+        return found[0]
 
     def _another_error(self, candidates: list[Access], known: KnownStore) -> Unsafe | None:
         """Return the error about candidates of which none is the known store.
@@ -6288,19 +6301,16 @@ class Opener:
         """Return `in_last_commit` for the file of the identity."""
         return in_last_commit(access.path or self._files.version_file)
 
-    def _try_files(self, access: Access, at_most: int | None) -> Access:
-        """Return access with the result of opening version.age and `at_most` entries, all if that is None."""
+    def _try_files(self, access: Access, at_most: int | None) -> None:
+        """Open version.age and `at_most` entries, all if that is None, and add the results to `access`."""
         files = self._files
-        set_times: dict[str, str] = {}
-        problems: dict[str, SecretsError] = {}
         for path, title in chain([(files.version_file, "")], islice(files.entries(), at_most)):
             try:
                 with disk_errors(f"read {path}"), suppress(FileNotFoundError):  # it was deleted meanwhile
                     entry = open_entry(title, path, access.keys) if title else files.read_version(access.keys)
-                    set_times[title] = entry.get("updated", "")
+                    access.set_times[title] = entry.get("updated", "")
             except SecretsError as error:
-                problems[path] = error
-        return access._replace(problems=problems, set_times=set_times)
+                access.problems[path] = error
 
     def _open_by_identity(self, identities: tuple[Identity, ...], member: str) -> Iterator[Access]:
         """Yield access by each file that one of these identities opens, the store's own identity first.
@@ -11330,11 +11340,9 @@ class _Found(NamedTuple):
     value: str  # the secret, not the form
 
 
-class _Result(NamedTuple):
-    """What a search found in some data."""
-
-    places: list[_Found]
-    cut: int  # where a value may begin that goes on in the next data, or else the data's end
+# What a search finds in some data: the places and the cut, which is where a value may begin that goes on in
+# the next data, or else the data's end.
+_Result = tuple[list[_Found], int]
 
 
 class _Form:
@@ -11383,7 +11391,7 @@ class Encodings:
     def find_in_part(self, data: bytes) -> _Result:
         """Return the places in data that more will follow, and the cut; no place begins after it."""
         places, cut = self._find(_without_unfinished(data), more_follows=True)
-        return _Result([place for place in places if place.start < cut], cut)
+        return [place for place in places if place.start < cut], cut
 
     def _find(self, data: bytes, more_follows: bool) -> _Result:
         """Return the places, in order, and the cut; places may begin after it."""
@@ -11395,11 +11403,12 @@ class Encodings:
                 places.append(_Found(layer.places[start], layer.places[end], value))
             if decoded_cut < len(layer.text) or layer.is_cut:
                 cut = min(cut, layer.places[decoded_cut])
-        return _Result(sorted({*places}), cut)
+        return sorted({*places}), cut
 
     def find_beginning(self, data: bytes) -> int:
         """Return the cut, but without regard to values that are escaped."""
-        return self._search.find(_Bare(data), more_follows=True).cut
+        _, cut = self._search.find(_Bare(data), more_follows=True)
+        return cut
 
     def mask(self, text: AnyStr) -> AnyStr:
         """Return a text, or bytes, with `***` in place of values; the same object if it has none."""
@@ -11651,7 +11660,7 @@ class _BareSearch:
                     cut = min(cut, place.start)
                 elif not is_cut:
                     places.append(place)
-        return _Result(places, cut)
+        return places, cut
 
     def _find_cut(self, bare: _Bare) -> int:
         """Return the start of a form that the end of the data cuts off, else the data's end.
@@ -14590,11 +14599,12 @@ def _assignment_forms() -> dict[str, list[tuple[str, str]]]:
     return forms
 
 
-class _Name(NamedTuple):
+class _Name:
     """The name that a match is about."""
 
-    begin: int  # in its window
-    text: bytes
+    def __init__(self, begin: int, text: bytes) -> None:
+        self.begin = begin  # in its window
+        self.text = text
 
 
 def _candidates_of(window: bytes, language: _Language, match: re.Match[bytes]) -> list[Candidate]:
@@ -14682,7 +14692,7 @@ def _first_candidate(
         return None
     separator = (match["separator"] or bare or b"").strip()
     if separator == b"(" and _TYPES.search(name.text):
-        name = name._replace(text=_TYPES.sub(b"", name.text))
+        name = _Name(name.begin, _TYPES.sub(b"", name.text))
         separator = b"="
     if separator == b"," and is_option:  # they are in a list
         if not _is_argument(name.text, value, before):
