@@ -39212,6 +39212,10 @@ TROUBLE = {
     "and leads to no secret": "echo X=secret://file/B > .env; ps run -- true",
     "is under way": "mkfifo pipe; ps rotate schedule A --apply 'cat pipe' --backend file"
     "; ps rotate now A --backend file & exec 8> pipe; ps rotate now A --backend file; exec 8>&-; wait",
+    "has a merge conflict": "git init -q; git config user.name a; git config user.email a@b.c"
+    "; commit() { git add .paissive; git commit -qm x; }; commit; ps set A --generate --backend file"
+    "; git stash -q; ps set A --generate --backend file; commit; git stash pop -q"
+    "; ps set A --generate --backend file",
     "Vault can't be reached": "VAULT_ADDR=unix:///nowhere.sock ps get A --backend vault",
     "no token for Vault": "VAULT_TOKEN= ps get A --backend vault",
     "the Vault token is unknown": "VAULT_TOKEN=x ps get A --backend vault",
