@@ -1777,15 +1777,15 @@ def dump_json(value: Any, where: str, indent: str = "  ") -> str:
     return text
 
 
-def most_similar(word: str, known: Iterable[str]) -> str:
-    """Return the known word that is most like this one, by difflib's measure; "" if none is similar.
+def most_similar(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return the known word that is most like this one, by difflib's measure; "" if none reaches the cutoff.
 
     Case and leading dashes don't count.
     """
     import difflib
 
     words = {each.lower().lstrip("-"): each for each in known}
-    found = difflib.get_close_matches(word.lower().lstrip("-"), words, 1)
+    found = difflib.get_close_matches(word.lower().lstrip("-"), words, 1, cutoff)
     return words[found[0]] if found else ""
 
 
@@ -2337,6 +2337,9 @@ def generate(spec: str = "token:32") -> str:
 
 STAGES = {"current": "", "pending": "__PENDING", "previous": "__PREVIOUS"}  # name suffixes in a rotation
 _STORE_METHODS = ("get", "set", "delete", "names")
+# For a hint about a name that is missing. API-KEY is similar to API_KEY, SMTP_PASSWORD isn't to DB_PASSWORD.
+_MIN_SIMILARITY = 0.85
+_MAX_NAMES_TO_COMPARE = 1000  # which takes some 10 ms
 
 
 class StoreMethods(Protocol):
@@ -2409,6 +2412,10 @@ class Store:
     def names_under(self, prefix: str) -> Iterator[str]:
         """Yield the names that begin with a prefix."""
         return (name for name in self.names() if name.startswith(prefix))
+
+    def names_to_suggest(self) -> Iterable[str]:
+        """Return names for hints; none if it would take long to list them."""
+        return ()
 
     def field_names(self, prefix: str = "") -> Iterator[str]:
         """Yield a name for each value; in Vault, `app/db#password`."""
@@ -2786,6 +2793,9 @@ class MemoryStore(Store):
     def names(self) -> Iterator[str]:
         return iter(sorted(self._values))
 
+    def names_to_suggest(self) -> Iterable[str]:
+        return self.names()
+
     def location(self) -> str:
         """Return "memory" and an id that no other store has."""
         return f"memory {self._id}"
@@ -2832,6 +2842,30 @@ def not_found_error(name: str, where: str = "", hint: str = "see: list") -> NotF
     """Return the error for an absent secret; `where` names the store, if the message is to name one."""
     place = f" in {where}" if where else ""
     return NotFound(f"no secret named {show(name)}{place}", hint=hint)
+
+
+def require(store: Store, name: str) -> str:
+    """Return a secret's value; raise NotFound, with what `with_suggestion` adds."""
+    try:
+        return store.get(name)
+    except NotFound as error:
+        raise with_suggestion(error, store, name) from None
+
+
+def with_suggestion(error: NotFound, store: Store, name: str) -> NotFound:
+    """Return the error for an absent secret or, if the store has a similar name, one whose hint has that.
+
+    A secret that was deleted has a hint of its own. Don't call this where a default takes the error's place:
+    listing names takes longer than reading one.
+    """
+    similar = ""
+    if type(error) is NotFound:
+        with suppress(SecretsError):
+            names = islice(store.names_to_suggest(), _MAX_NAMES_TO_COMPARE)
+            similar = most_similar(name, names, _MIN_SIMILARITY)
+    if similar in ("", name):  # the name itself lacks only a stage
+        return error
+    return NotFound(error.message, hint=f"did you mean {show(similar)}? if not, {error.hint}")
 
 
 def unfinished_error(name: str) -> Conflict:
@@ -3863,6 +3897,10 @@ class EnvironmentStore(LockingStore):
             if base in spellings:
                 spellings[variable] = spellings[base] + variable[len(base) :]
         return iter(spellings.values())
+
+    def names_to_suggest(self) -> Iterable[str]:
+        """Return all names."""
+        return self.names()
 
     def location(self) -> str:
         """Return "env FILE", with symlinks resolved."""
@@ -6671,6 +6709,10 @@ class FileStore(LockingStore):
         if self._files.is_configured:
             self._files.check_exists()
         yield from names_in(self._entries)
+
+    def names_to_suggest(self) -> Iterable[str]:
+        """Return all names."""
+        return self.names()
 
     def check_exists(self) -> None:
         """Raise Unavailable if there is no store yet."""
@@ -9740,7 +9782,11 @@ class SecretsManager:
         All else is as in `get_secret`.
         """
         store = self.store(backend)
-        return self._resolve(store, self._stored(store, name, stage))
+        try:
+            found = self._stored(store, name, stage)
+        except NotFound as error:
+            raise with_suggestion(error, store, name) from None
+        return self._resolve(store, found)
 
     def _stored(self, store: Store, name: str, stage: str) -> tuple[str, str, bool]:
         """Return the name under which a stage of a secret is stored, and the result of `text_of` for that.
@@ -10115,7 +10161,7 @@ class Resolver:
         try:
             text, is_followed = self.snapshot.text_of(store, name)
         except NotFound as error:
-            return self._without_value(error)
+            return self._without_value(with_suggestion(error, store, name))
         return self.follow(text, store, name, is_followed=is_followed)
 
     def _value(self, reference: str, store: Store, trail: _Trail) -> str:
@@ -10125,11 +10171,12 @@ class Resolver:
         reference to a key to a store.
         """
         failure = None
+        target = store
         try:
             target, name = self.snapshot.target(reference, store)
             text, is_followed = self.snapshot.text_of(target, name)
         except SecretsError as error:
-            failure = _reference_error(error, reference, store, trail)
+            failure = _reference_error(error, reference, target, trail)
         if failure:  # raised here, since the other one may have the text of a value
             return self._without_value(failure)
         # The author of a reference may not know the key, and must not get it under another name. Keys are
@@ -10168,8 +10215,8 @@ class Resolver:
         return self._resolved[step]
 
 
-def _reference_error(error: SecretsError, reference: str, store: Store, trail: _Trail) -> SecretsError:
-    """Return the error for a reference in a text of `store` that leads nowhere, with where it is.
+def _reference_error(error: SecretsError, reference: str, target: Store, trail: _Trail) -> SecretsError:
+    """Return the error for a reference to what the store `target` lacks, with where the reference is.
 
     For a text that may be a secret, errors about names become a NotFound that doesn't show them.
     """
@@ -10184,11 +10231,12 @@ def _reference_error(error: SecretsError, reference: str, store: Store, trail: _
         return error.seen_in(where)
     backend, name = _parse_reference(reference)
     hint = f"set it with: set {shell_word(name)}"
-    backend = backend or next((each for each, kind in STORES.items() if type(store) is kind), "")
+    backend = backend or next((each for each, kind in STORES.items() if type(target) is kind), "")
     default = os.environ.get("PAISSIVE_BACKEND") or "env"
     if backend not in ("", "memory", default):
         hint += f" --backend {backend}"
-    return NotFound(f"no secret named {show(name)}, which {where} refers to", hint=hint)
+    missing = NotFound(f"no secret named {show(name)}, which {where} refers to", hint=hint)
+    return with_suggestion(missing, target, name)
 
 
 default_manager = SecretsManager()
@@ -12316,7 +12364,7 @@ class SecretRotation:
         policy.update({kind: _step(kind, step) for kind, step in steps.items()}, scheduled=utc_now())
         policies = self._policies()
         policies.store.stage_name(name, "pending")  # BadName for all fields of a Vault secret
-        _check_generator_fits(policy["generate"], name, policies.store.get(name))  # it must exist
+        _check_generator_fits(policy["generate"], name, require(policies.store, name))  # it must exist
         with policies.rotation_lock(name):
             before = policies.get(name)
             # Steps that are back at their defaults, and weren't before.
@@ -21177,7 +21225,10 @@ def _delete_secret(args: Namespace, name: str) -> None:
     store = args.store().persistent_view()
     shadow = store.overridden_by(name)
     if not delete_with_policy(store, name):
-        store.get_stored(name)  # raises the store's error, which says that there is none
+        try:
+            store.get_stored(name)
+        except NotFound as error:
+            raise with_suggestion(error, store, name) from None
     if shadow:
         _say(f"warning: {shadow} is still there, so `get` returns its value")
 
@@ -21726,7 +21777,7 @@ def _new_value(args: Namespace, store: Store) -> str | None:
         hint = "name it: rotate now NAME --stdin, or NAME --generate"
         raise BadValue("--stdin and --generate are for one secret", hint=hint)
     name = args.names[0]
-    store.get(name)  # raises NotFound: only `set` makes new secrets
+    require(store, name)  # only `set` makes new secrets
     return _read_value(f"Value of {name}") if args.stdin else generate(args.generate)
 
 

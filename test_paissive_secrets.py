@@ -21672,7 +21672,8 @@ def test_rotate_now_makes_a_new_value_or_reads_one(rotate, say):
 
 @pytest.mark.parametrize("options", [["--stdin"], ["--generate", "hex:8"]])
 def test_rotate_now_makes_no_secret_of_a_misspelt_name(options, rotate, say):
-    typo = f"no secret named 'A_TOKNE' in {STORE.absolute()}; see: list\n"
+    hint = "did you mean 'A_TOKEN'? if not, see: list"
+    typo = f"no secret named 'A_TOKNE' in {STORE.absolute()}; {hint}\n"
     assert rotate("now", "A_TOKNE", *options, stdin="typed\n") == (1, typo)
     assert say("list") == (0, "A_TOKEN\n")
 
@@ -38275,6 +38276,39 @@ def test_check_can_not_control_the_terminal(say):
 def test_config_set_says_what_set_says_of_a_secret_that_it_stores(say):
     note = "note: .env holds 'APP_KEY' in plaintext; --backend file would encrypt it\n"
     assert say("config", "set", "app.key", "--secret", stdin="v") == (0, note)
+
+
+@pytest.mark.parametrize("backend", ["env", "file"])
+def test_a_name_that_is_missing_but_similar_to_one_that_exists_gets_that_as_a_hint(
+    backend, files, say, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PAISSIVE_BACKEND", backend)
+    say("set", "A_TOKEN", stdin="token-value")
+    Path("template").write_text("${secret:A_TOKNE}")
+    for argv in (
+        ["get", "A_TOKNE"],
+        ["run", "A_TOKNE", "--", "true"],
+        ["export", "A_TOKNE"],
+        ["delete", "A_TOKNE"],
+        ["rotate", "now", "A_TOKNE", "--generate"],
+        ["rotate", "schedule", "A_TOKNE"],
+        ["get", "A_TOKNE", "--stage", "previous"],
+        ["inject", "template"],
+    ):
+        status, said = say(*argv)
+        assert (status, "; did you mean 'A_TOKEN'? if not, " in said) == (1, True), said
+    for argv in (["get", "B_PASSWORD"], ["get", "A_TOKEN", "--stage", "previous"]):
+        assert "did you mean" not in say(*argv)[1]
+
+
+def test_names_are_compared_only_for_an_error_and_where_listing_them_is_quick(monkeypatch):
+    store = ps.MemoryStore()
+    store.set("A_TOKEN", "1")
+    said = "NotFound: no secret named 'A-TOKEN' in memory; did you mean 'A_TOKEN'? if not, see: list"
+    assert refusal(ps.require_secret, "A-TOKEN", backend=store) == said
+    monkeypatch.setattr(ps.MemoryStore, "names", lambda _: pytest.fail("names were listed"))
+    assert ps.get_secret("A-TOKEN", "default", backend=store) == "default"
+    assert [*ps.VaultStore().names_to_suggest()] == []
 
 
 def test_delete_leaves_a_variable_of_the_shell(say, monkeypatch):
