@@ -6068,8 +6068,9 @@ class Opener:
         self._files = files
         self.typed_password = ""  # at a prompt, or set by `change_password`
         self._passphrase: Passphrase | None = None  # the last one, which keeps the key that scrypt derived
-        # The last access, and the state that it depends on: while that is the same, nothing is opened again.
-        self._last: tuple[object, Access] | None = None
+        # The state for which the store was last opened, the access, and the purposes which that allows: while
+        # the state is the same, nothing is opened or checked again.
+        self._last: tuple[object, Access, frozenset[str]] | None = None
         # The commit and the fingerprint for which git's history, when last searched, had no newer identity.
         self._newest: tuple[str, str] | None = None
         self.conflicts: set[str] = set()  # the paths with a merge conflict when the store was opened
@@ -6079,20 +6080,30 @@ class Opener:
         """Return the keys for entries in a folder; open the store if it isn't open, or has changed since.
 
         Raise Unsafe if others can write on the way to the folder, and what `open` raises or, if the store is
-        open, what `_check` raises for any purpose but reading.
+        open, what `_check` raises for any purpose but reading; try again if the `_state` changed meanwhile.
         """
         self._files.check(folder)
-        # First: a change from here on will be noticed the next time.
-        credential = read_store_credential("PAISSIVE_IDENTITY") or self.password()
-        source = credential, self._state()
-        last, access = self._last or (None, None)
-        if not access or last != source or self._files.bytes_of(access.path) != access.sealed:
-            access = self.open(purpose)
-            self._last = source, access
-            self.conflicts = merge_conflicts(self._files.path)
-        elif purpose != _TO_READ:  # reading is always allowed once the store has been opened for any purpose
-            self._check(access, purpose)
-        return access.keys
+        while True:
+            # First: a change from here on will be noticed the next time.
+            credential = read_store_credential("PAISSIVE_IDENTITY") or self.password()
+            state = self._state()
+            source = credential, state
+            last, access, allowed = self._last or (None, None, frozenset())
+            try:
+                if not access or last != source or self._files.bytes_of(access.path) != access.sealed:
+                    access = self.open(purpose)
+                    self.conflicts = merge_conflicts(self._files.path)
+                    allowed = frozenset([_TO_READ])  # once the store has been opened for any purpose
+                elif purpose not in allowed:
+                    self._check(access, purpose)
+            except SecretsError:
+                if self._state() == state:
+                    raise
+            else:
+                if access.known.how:  # or else the commit, which is checked as well, isn't part of the state
+                    allowed |= {purpose}
+                self._last = source, access, allowed
+                return access.keys
 
     def keys_to_change(self) -> Keys:
         """Return the keys to write with, or to run commands of policies.
@@ -6100,7 +6111,7 @@ class Opener:
         Raise what `check_merged` and `keys` raise.
         """
         check_merged(self._files.path)
-        return self.settle(lambda: self.keys(purpose=TO_CHANGE))
+        return self.keys(purpose=TO_CHANGE)
 
     def settle(self, act: Callable[[], T]) -> T:
         """Return the result of `act`, or raise its error; call it again if the `_state` changed meanwhile.
@@ -6633,26 +6644,31 @@ class FileStore(LockingStore):
                 self._files.check(folder, make=True)
             sealed = {}
             for name, path in paths.items():
+                before = {}
+                # Any other error is raised: never overwrite an entry that doesn't open.
                 with suppress(FileNotFoundError):
-                    open_entry(self._title + name, path, keys)  # never overwrite an entry that doesn't open
-                updated = self._time_of(name, values[name], keys)
+                    before = open_entry(self._title + name, path, keys)
+                updated = self._time_of(name, values[name], before, keys)
                 entry = {"name": self._title + name, "value": values[name], "updated": updated}
                 sealed[path] = seal_texts(entry, keys.seal_to)
             self._files.replace(sealed.items())
 
-    def _time_of(self, name: str, value: str, keys: Keys) -> str:
+    def _time_of(self, name: str, value: str, before: dict[str, str], keys: Keys) -> str:
         """Return since when a stage of this secret has had this value: the present time if none has it.
 
-        A value that is set again, or that a rotation copies, was known to the members who left since then.
-        Stages that don't open are passed over. Return "" if the entry doesn't say.
+        `before` is the present entry of that name, or {}. A value that is set again, or that a rotation
+        copies, was known to the members who left since then. Stages that don't open are passed over. Return
+        "" if the entry doesn't say.
         """
         secret = base_of_stage(name) or name
         digest = sha256(value.encode())  # how long a comparison takes tells nothing about the value
         for stage in STAGES:
             with suppress(SecretsError, FileNotFoundError):
                 stored = self.stage_name(secret, stage)
-                entry = open_entry(self._title + stored, self._path(stored), keys)
-                if sha256(entry["value"].encode()) == digest:
+                entry = before
+                if stored != name:
+                    entry = open_entry(self._title + stored, self._path(stored), keys)
+                if entry and sha256(entry["value"].encode()) == digest:
                     return entry.get("updated", "")
         return utc_now()
 

@@ -10366,6 +10366,13 @@ def test_a_copy_that_is_too_old_for_a_store_reads_it_and_changes_nothing(files):
     assert (tree(), files.get("DB")) == (before, "db-value")
 
 
+def test_a_store_that_is_open_to_change_is_checked_again_if_its_version_changes(files):
+    files.set("DB", "1")
+    sealing('{"version": "3"}', ours)(VERSION_FILE)
+    assert files.members() == []  # which opens it to read
+    assert "was written by a newer version" in refusal(files.set, "DB", "2")
+
+
 @pytest.mark.parametrize("who", ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY"])
 def test_a_store_of_version_1_is_refused_by_name(who, files, team, monkeypatch, say):
     if who == "PAISSIVE_IDENTITY":
@@ -10821,6 +10828,20 @@ def test_an_older_store_that_was_put_back_in_git_is_refused_by_who_was_not_told_
 
 
 BY_A_COMMIT = pytest.mark.parametrize("put_back", ["by a commit"], indirect=True)
+
+
+def test_a_store_that_is_open_to_change_is_searched_again_in_git_even_if_it_was_never_confirmed(
+    files, no_state, tmp_path
+):
+    committed(tmp_path)
+    before = tmp_path / "before"
+    shutil.copytree(files.folder, before)
+    files.set("DB", "1")
+    ps.FileStore().rekey()
+    commit(tmp_path)
+    replace_tree(before, files.folder)
+    commit(tmp_path)
+    assert "is back at an identity" in refusal(files.set, "DB", "2")
 
 
 @BY_A_COMMIT
@@ -11707,10 +11728,13 @@ def test_a_rekey_at_any_moment_of_a_get_changes_nothing(files):
 
 
 def test_a_rekey_at_any_moment_before_a_write_has_the_lock_changes_nothing(files):
-    *_, moments = interrupted_at_every_step(
-        lambda: ps.FileStore().unlock(), reads_files, lambda: ps.FileStore().rekey()
-    )
-    assert moments > 5
+    def unlock():
+        store = ps.FileStore()
+        store.reveal_identity()
+        store.unlock()
+
+    *_, moments = interrupted_at_every_step(unlock, reads_files, lambda: ps.FileStore().rekey())
+    assert moments > 10
 
 
 def test_a_rekey_at_any_moment_while_a_member_lists_the_members_hides_none(files, team, capsys, monkeypatch):
