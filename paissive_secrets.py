@@ -292,6 +292,7 @@ _CLASSES = {
     "d": "0-9",
     "h": "a-f0-9",
 }
+_MANY_OF_CLASS = r"\{([A-Za-z])(\d+)((?:,\d+)?)\}"  # {A36} or {A36,99}
 # What follows a prefix that other things have, too.
 _MIXED = r"(?=[a-z\d_+/=-]{0,60}[A-Z])(?=[A-Z\d_+/=-]{0,60}[a-z])(?=[A-Za-z_+/=-]{0,60}\d)"
 # To add a rule with a prefix, add a row below its confidence and severity: name, prefix, shape. Its id is the
@@ -856,12 +857,14 @@ class Rule(NamedTuple):
 def _prefixed_rules() -> tuple[Rule, ...]:
     """Return the rules of tokens with a literal prefix, in the table's order."""
     # A row is a prefix, a shape and maybe a hit, with two spaces or more between them.
-    return tuple(Rule(*rule[:4], *re.split(r"\s{2,}", row)) for rule, row in _table_rows(_PREFIXED))
+    split = re.compile(r"\s{2,}").split
+    return tuple(Rule(*about, *split(row)) for about, row in _table_rows(_PREFIXED))
 
 
 def _shaped_rules() -> tuple[Rule, ...]:
     """Return the rules of tokens without a prefix, in the table's order."""
-    return tuple(Rule(*rule[:4], "", *re.split(r"\s{2,}", row)) for rule, row in _table_rows(_SHAPED))
+    rows = ([*about, "", *re.split(r"\s{2,}", row)] for about, row in _table_rows(_SHAPED))
+    return tuple(Rule(*row) for row in rows)
 
 
 class KeywordPattern:
@@ -890,7 +893,8 @@ def bytes_before_keyword(pattern: KeywordPattern) -> int:
 def keyword_patterns() -> dict[bytes, list[KeywordPattern]]:
     """Return {keyword: patterns that contain it}; "/" and a file's name is the keyword for that file."""
     found: dict[bytes, list[KeywordPattern]] = {}
-    for rule, forms in _table_rows(_PATTERNS):
+    for about, forms in _table_rows(_PATTERNS):
+        rule = Rule(*about)
         for form in filter(None, re.split(r"\n {4}(?! )", forms)):  # a line that goes on is indented more
             for pattern in _parse_form(rule, form):
                 found.setdefault(pattern.keyword.encode(), []).append(pattern)
@@ -914,19 +918,21 @@ def _parse_form(rule: Rule, form: str) -> Iterator[KeywordPattern]:
 @cache
 def pattern_rules() -> dict[str, Rule]:
     """Return {id: rule} of the rules for values in a certain context."""
-    return {rule.id: rule for rule, _ in _table_rows(_PATTERNS)}
+    rules = [Rule(*about) for about, _ in _table_rows(_PATTERNS)]
+    return {rule.id: rule for rule in rules}
 
 
-def _table_rows(table: str) -> Iterator[tuple[Rule, str]]:
-    """Yield (rule, the rest of its row) for each row of a table; the rule lacks prefix, shape and hit."""
-    levels = ""  # confidence and severity, of the last line that begins with "="
+def _table_rows(table: str) -> Iterator[tuple[list[str], str]]:
+    """Yield (the rule's id, what it finds, confidence and severity; the rest) for each row of a table."""
+    levels: list[str] = []  # confidence and severity, of the last line that begins with "="
+    between_words = re.compile(r"\W+")
     for row in re.split(r"\n(?! )", table.strip()):
         if row.startswith("= "):
-            levels = row[2:]
+            levels = row[2:].split()
         else:
             what, _, rest = row.partition("  ")
             what = what.rstrip()
-            yield Rule(re.sub(r"\W+", "-", what.lower()), what, *levels.split()), rest.lstrip()
+            yield [between_words.sub("-", what.lower()), what, *levels], rest.lstrip()
 
 
 def all_rules() -> list[Rule]:
@@ -937,28 +943,32 @@ def all_rules() -> list[Rule]:
 def make_samples(text: str) -> str:
     """Return a text with letters in place of classes: 36 for {A36} or {A36,99}, the same ones each time."""
     text = text.replace("{u}", "{h8}-{h4}-{h4}-{h4}-{h12}").replace("{mixed}", "").replace("¦", "|")
-    return re.sub(r"\{([A-Za-z])(\d+)(?:,\d+)?\}", lambda m: _sample(m[1])[: int(m[2])], text)
+    return re.sub(_MANY_OF_CLASS, lambda m: _sample(m[1])[: int(m[2])], text)
 
 
 @cache
 def _sample(letter: str) -> str:
     """Return 999 letters of a class, the same ones each time, in an order that doesn't count up."""
     letters = re.findall(f"[{_CLASSES[letter]}]", "".join(map(chr, range(33, 127))))
-    step = 11 if len(letters) % 11 else 7  # one that reaches all letters
-    return "".join(letters[(i * step + i // len(letters) + 5) % len(letters)] for i in range(999))
+    size = len(letters)
+    step = 11 if size % 11 else 7  # one that reaches all letters
+    again = "".join(letters) * (step + 2)
+    # Each time through all letters begins with the next one.
+    rounds = [again[5 + number % size :: step][:size] for number in range(999 // size + 1)]
+    return "".join(rounds)[:999]
 
 
 def _shape_regex(shape: str) -> str:
     """Return the expression of a shape, with sets of characters for its classes."""
     shape = shape.replace("{u}", "{H8}-{H4}-{H4}-{H4}-{H12}").replace("{mixed}", _MIXED).replace("¦", r"\|")
-    return re.sub(r"\{([A-Za-z])(\d+(?:,\d+)?)\}", lambda m: f"[{_CLASSES[m[1]]}]{{{m[2]}}}", shape)
+    return re.sub(_MANY_OF_CLASS, lambda m: f"[{_CLASSES[m[1]]}]{{{m[2]}{m[3]}}}", shape)
 
 
 def rule_prefixes(prefix: str) -> list[str]:
     """Return the literals that a rule's prefix stands for: a(b|c) and ab|ac for ab and ac; ¦ is a bar."""
     found = re.match(r"([^(]*)\(([^)]*)\)(.*)", prefix) if "(" in prefix else None
     if found is None:
-        return prefix.replace("¦", "\0").replace("|", "\n").replace("\0", "|").split("\n")
+        return [text.replace("¦", "|") for text in prefix.split("|")]
     head, choices, tail = found.groups()
     return [text for choice in choices.split("|") for text in rule_prefixes(head + choice + tail)]
 
