@@ -15229,7 +15229,7 @@ def is_scored(span: Span) -> bool:
     return span.rule.id in _SCORED_RULES
 
 
-def level(score: int) -> str:
+def confidence_of(score: int) -> str:
     """Return the confidence of a score; "" for no finding."""
     return next((name for name, least in THRESHOLDS if score >= least), "")
 
@@ -15343,11 +15343,11 @@ _PAIRS = r"""
 """
 
 
-def _score(c: Candidate, *, ignore_weak: bool = False) -> int:
-    """Return the log odds of a secret, in hundredths; maybe without what is made up or weak about a value."""
+def _score(c: Candidate, *, ignore_parts: bool = False) -> int:
+    """Return the log odds of a secret, in hundredths; with `ignore_parts`, as if no part were made up."""
     weights = load_weights()
     found = features(c)
-    if ignore_weak:
+    if ignore_parts:
         found = [feature for feature in found if not feature.startswith("has ")]
     return sum(weights.get(feature, 0) for feature in found)
 
@@ -15367,12 +15367,16 @@ def features(c: Candidate) -> list[str]:
 
 
 def _separator_of(c: Candidate) -> str:
-    """Return the separator, but "=" for whatever sets a value, and "==" for a call that compares."""
+    """Return what stands for the separator in a feature.
+
+    For a value that is an argument, behind "," or "(", that is "=" if the call sets or takes passwords, and
+    "==" if it compares. For SQL's BY, it is "=".
+    """
     if c.name.lower() == "by":
         return "="
     if c.separator not in (",", "("):
         return c.separator
-    if _sets_literal(c):
+    if _assigns_or_passes(c):
         return "="
     if c.separator == "(":
         return "==" if _COMPARES.search(c.name) else "("
@@ -15389,7 +15393,7 @@ def _is_passphrase(value: str) -> bool:
 @lru_cache(4096)
 def _features_of_place(kind: str, name: str, separator: str, quote: str, language: str) -> tuple[str, ...]:
     """Return the features of a name, and of how its line and file assign a value to it."""
-    words = words_of(name.rstrip("0123456789"))
+    words = words_of(name.rstrip("0123456789")) or ["-"]  # f().equalsPassword("V") compares what has no name
     return (
         "bias -",
         f"kind {kind}",
@@ -15808,7 +15812,7 @@ def judge_span(
         of a high score, a row of _IN_CONTEXT       to medium
     """
     scored = candidate if candidate and rule.id in _SCORED_RULES else None
-    confidence = _confidence_of_score(scored) if scored else rule.confidence
+    confidence = _confidence_of_candidate(scored) if scored else rule.confidence
     if not confidence:
         return Span(*place, rule, "", candidate, "too little speaks for a secret")
     if not reason or at_most != "low":
@@ -15816,7 +15820,7 @@ def judge_span(
         if against:
             reason, at_most = against, "low"
     if not reason and scored and confidence == "high":
-        reason, at_most = _reason_in_context("medium", scored.value, scored), "medium"
+        reason, at_most = _reason_in_context("medium", scored), "medium"
     if reason:
         confidence = at_most
     return Span(*place, rule, confidence, candidate, reason)
@@ -15825,12 +15829,12 @@ def judge_span(
 _WHOLE_KEY = lazily(r"(?=.{0,39}[G-Z])[A-Za-z0-9+/]{40,}={0,2}\Z")  # but no hash in hex
 
 
-def _confidence_of_score(c: Candidate) -> str:
-    """Return the confidence of a candidate's score.
+def _confidence_of_candidate(c: Candidate) -> str:
+    """Return the confidence of a candidate's score, but for these; "" if it is too low.
 
-    A value that looks random is low at least, never "", and medium if it is the whole of a long key. Any
-    other under the name of a key needs more outside settings, where most keys find an entry, unless it looks
-    random and its name says what it opens.
+    A value that looks random is low at least, and medium if it is the whole of a long key. Any other under
+    the name of a key needs a higher score for medium outside settings, where most keys find an entry, unless
+    it looks random and its name says what it opens.
     """
     score = _score(c)
     is_random = looks_random(c.value)
@@ -15840,7 +15844,7 @@ def _confidence_of_score(c: Candidate) -> str:
     opens = is_random and c.language != "docs" and _opens_something(c)
     if c.kind == "key" and not (is_whole_key or opens or _is_in_settings(c)) and score < _LIKELY_KEY:
         score = min(score, _LIKELY - 1)
-    return level(score) or ("low" if is_random else "")
+    return confidence_of(score) or ("low" if is_random else "")
 
 
 def _reason_against_span(rule: Rule, value: bytes, candidate: Candidate | None) -> str:
@@ -15849,13 +15853,14 @@ def _reason_against_span(rule: Rule, value: bytes, candidate: Candidate | None) 
     Behind the prefix of a token, few rows count: those of _OF_TOKENS. Any other value is for `reason_against`
     and, if it is under no telltale name, for `_reason_against_match`.
     """
-    # All values of a rule share its prefix.
-    public = max((len(p) for p in rule_prefixes(rule.prefix) if value.startswith(p.encode())), default=0)
-    body = latin1(value[public:])
     if rule.prefix:
-        return _reason_against_value(body, _OF_TOKENS)
-    reason = reason_against(body, candidate)
-    return reason or ("" if candidate else _reason_against_match(rule, body))
+        # All values of a rule share its prefix.
+        public = max((len(p) for p in rule_prefixes(rule.prefix) if value.startswith(p.encode())), default=0)
+        return _reason_against_value(latin1(value[public:]), _OF_TOKENS)
+    reason = reason_against(latin1(value), candidate)
+    if not reason and not candidate:
+        reason = _reason_against_match(rule, latin1(value))
+    return reason
 
 
 def is_in_comment(text: bytes, at: int) -> bool:
@@ -15874,7 +15879,7 @@ def is_in_comment(text: bytes, at: int) -> bool:
 def reason_against(value: str, candidate: Candidate | None = None) -> str:
     """Return why a value can't be a secret, whatever its weights; "" if it can.
 
-    The value is looked at first and, if it has a candidate, what is beside it, then its name and place.
+    The value is looked at first and, if it is a candidate's, what is beside it, then its name and place.
     """
     reason = _reason_against_value(value)
     if reason or not candidate:
@@ -15882,13 +15887,13 @@ def reason_against(value: str, candidate: Candidate | None = None) -> str:
     for row in properties():
         if row.where in ("before", "after") and row.regex.search(getattr(candidate, row.where)):
             return row.reason
-    return _reason_in_context("low", value, candidate)
+    return _reason_in_context("low", candidate)
 
 
-def _reason_in_context(at_most: str, value: str, c: Candidate) -> str:
+def _reason_in_context(at_most: str, c: Candidate) -> str:
     """Return the first reason of _IN_CONTEXT that applies and leaves a confidence `at_most`; "" for none."""
     rows = (row for row in _IN_CONTEXT if row.at_most == at_most)
-    return next((row.reason for row in rows if row.applies(value, c)), "")
+    return next((row.reason for row in rows if row.applies(c)), "")
 
 
 @lru_cache(1 << 12)
@@ -15966,7 +15971,9 @@ def is_weak_password(c: Candidate) -> bool:
     words = words_of(c.name.rstrip("0123456789"))
     is_pass = bool(words) and kind_of_name(words[-1]) == "pass"
     # An application's secret, in the environment; numbers there are of seconds, for instance.
-    is_secret = c.kind == "secret" and c.name.isupper() and not c.value.isdigit() and c.language in _ASSIGNING
+    is_app_secret = (
+        c.kind == "secret" and c.name.isupper() and not c.value.isdigit() and c.language in _ASSIGNING
+    )
     is_literal = c.language == "source" and c.name[0] != "-"
     if not _sets_value(c) or (is_literal and _names_a_field(c)):
         return False
@@ -15979,20 +15986,20 @@ def is_weak_password(c: Candidate) -> bool:
         is_numbered = _NUMBERED_KEY.match(c.value) and not looks_random(c.value)
         is_chosen = _WORDS_AND_DIGITS.match(c.value) and _CHOSEN.match(c.value.lower())
         return bool(is_numbered or is_chosen)
-    if not (is_pass or is_secret):
+    if not (is_pass or is_app_secret):
         return False
     # Letters only: a word of the name, such as password, and any for an application.
     if c.value.isalpha():
         if c.value.istitle() or c.value.isupper():  # a label, or put in later
             return False
-        if len(c.value) > 2 and c.value.islower() and (c.value in words or is_secret):
+        if len(c.value) > 2 and c.value.islower() and (c.value in words or is_app_secret):
             return True
     if is_weak(c.value) or _WEAK_ENDING.match(c.value.lower()):
         return True
-    # A variation on a word that many choose: its score would be likely but for what is weak about it.
+    # A variation on a word that many choose: its score would be likely but for such words in it.
     if not is_pass or not _CHOSEN.match(c.value.lower()):
         return False
-    return _score(c) < _LIKELY <= _score(c, ignore_weak=True)
+    return _score(c) < _LIKELY <= _score(c, ignore_parts=True)
 
 
 _OWN_SECRET = lazily(  # the name of one that whoever runs an application chooses, and no provider issues
@@ -16033,7 +16040,10 @@ _DOTTED_NAME = lazily(r"[A-Za-z_-]+\Z|[a-z]\w*(?:\.[a-z]\w*)+\Z")
 
 
 def _names_a_field(c: Candidate) -> bool:
-    """Return whether the value is itself a secret's name: of several words, or of one that its name has."""
+    """Return whether the value is a secret's name itself, as in `password = "db_password"` or `"token"`.
+
+    One word such as testpass is no name, but a made-up password, unless the candidate's name has it, too.
+    """
     words = words_of(c.value)
     if not kind_of_name(c.value) or not _DOTTED_NAME.match(c.value):
         return False
@@ -16073,7 +16083,7 @@ def _sets_value(c: Candidate) -> bool:
     if c.separator == "=" and _BESIDE_USER.search(c.before):
         return True
     if c.language == "source":
-        return bool(c.quote) and _sets_literal(c)
+        return bool(c.quote) and _assigns_or_passes(c)
     sets = c.language in _ASSIGNING
     if c.language == "docs":
         more = r"[\W\d_]" if c.quote else r"\d"  # than a word
@@ -16082,8 +16092,8 @@ def _sets_value(c: Candidate) -> bool:
     return bool(own_line) and (_ends_telltale(c.name) or bool(_OWN_SECRET.search(" ".join(words_of(c.name)))))
 
 
-def _sets_literal(c: Candidate) -> bool:
-    """Return whether source assigns a value, a literal, or passes it to what sets or takes passwords."""
+def _assigns_or_passes(c: Candidate) -> bool:
+    """Return whether the separator assigns the value, or a call that sets or takes passwords gets it."""
     if c.separator == "(":
         return bool(re.match(r"(?i)set|with|pass\w", c.name.rpartition(".")[2]))
     if c.separator == ",":
@@ -16092,8 +16102,7 @@ def _sets_literal(c: Candidate) -> bool:
 
 
 # --- reasons in context ---
-# Each predicate gets a value without the prefix of its rule, its candidate, and the kinds of its file. To add
-# a reason, add a predicate, and a row to the table at the end.
+# To add a reason, add a predicate of candidates, and a row to the table at the end.
 
 _WITH_UUID = lazily(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 _CONFIRMING = lazily(  # what may end a name
@@ -16152,20 +16161,20 @@ _WORDS = lazily(  # shop-db2_tls, auth.google/v2
 _NUMBERED_WORDS = lazily(r"[a-z]{3,15}\d{0,2}(?:-[a-z]{2,10}\d{0,2}){0,4}\Z")
 
 
-def _is_identifier(value: str, c: Candidate) -> bool:
+def _is_identifier(c: Candidate) -> bool:
     """Return whether the value is a UUID under a name that doesn't say secret, or finds an entry.
 
     In source, any key in a table or a call does whose name doesn't say what it opens. Under "key" alone, a
     number in hex does, and a value that has a UUID.
     """
-    if _UUID_VALUE.match(value):
+    if _UUID_VALUE.match(c.value):
         if c.separator == "," and not _CALLED_WITH.search(c.before):  # in a row of SQL, for instance
             return True
         return bool(re.search(r"(?i)(?:\A|\.)key\Z", c.name)) or not is_secret_name(c.name)
     is_in_code = c.language == "source" and c.separator in ("(", ",", "{", "=>")
     if c.kind == "key" and is_in_code and not _opens_something(c):
         return True
-    return c.name.lower() == "key" and (value.startswith("0x") or bool(_WITH_UUID.search(value)))
+    return c.name.lower() == "key" and (c.value.startswith("0x") or bool(_WITH_UUID.search(c.value)))
 
 
 def _is_in_settings(c: Candidate) -> bool:
@@ -16173,40 +16182,40 @@ def _is_in_settings(c: Candidate) -> bool:
     return c.language in ("config", "shell")
 
 
-def _is_salt(value: str, c: Candidate) -> bool:
+def _is_salt(c: Candidate) -> bool:
     """Return whether the value is the salt of one hash, which is no secret, as in a column `salt`.
 
     An application's, which signs or peppers, is longer and has a longer name: SECRET_KEY_SALT.
     """
     words = words_of(c.name)
-    return words == ["salt"] or (words[-1:] == ["salt"] and len(value) < 16)
+    return words == ["salt"] or (words[-1:] == ["salt"] and len(c.value) < 16)
 
 
-def _is_nonce(value: str, c: Candidate) -> bool:
+def _is_nonce(c: Candidate) -> bool:
     """Return whether the value is a nonce that everybody may see: in source, in a page or of a protocol."""
-    is_public = c.language in ("source", "markup") or "realm=" in c.before or value.isdigit()
+    is_public = c.language in ("source", "markup") or "realm=" in c.before or c.value.isdigit()
     return is_public and "nonce" in words_of(c.name)
 
 
-def _is_about_secret(value: str, c: Candidate) -> bool:
+def _is_about_secret(c: Candidate) -> bool:
     """Return whether the name is about a secret, as TOKEN_URL is."""
     return is_about_secret(c.name)
 
 
-def _is_about_password(value: str, c: Candidate) -> bool:
+def _is_about_password(c: Candidate) -> bool:
     """Return whether the name says something else about a password, as in `password_driver = "ldap"`."""
-    if c.kind != "pass" or c.separator == "(" or looks_random(value):
+    if c.kind != "pass" or c.separator == "(" or looks_random(c.value):
         return False
     return not _ends_telltale(c.name) and words_of(c.name)[-1] not in _VARIANTS
 
 
-def _is_translation(value: str, c: Candidate) -> bool:
+def _is_translation(c: Candidate) -> bool:
     """Return whether the value is text in a file or a table of texts: `$labels['password'] = 'Cyfrinair'`."""
     if not c.file.is_translation and not _TABLE_OF_TEXTS.search(c.before):
         return False
-    text = _as_text(value)
+    text = _as_text(c.value)
     plain = re.sub(r"\\u00([0-9a-fA-F]{2})", lambda found: chr(int(found[1], 16)), text)  # JSON's letters
-    if plain == text and looks_random(value):
+    if plain == text and looks_random(c.value):
         return False
     return bool(_TEXT.match(plain))
 
@@ -16216,11 +16225,11 @@ def _as_text(value: str) -> str:
     return value.encode("latin-1").decode("utf-8", "replace")
 
 
-def _is_label(value: str, c: Candidate) -> bool:
+def _is_label(c: Candidate) -> bool:
     """Return whether a form shows the value: its key is in words, or it is an entry with a capital letter."""
     if c.separator == ":" and c.quote and _KEY_IN_WORDS.search(c.before):
-        return not looks_random(value)
-    text = _as_text(value)
+        return not looks_random(c.value)
+    text = _as_text(c.value)
     is_entry = c.separator in ("=>", ":") and (c.before[-1:] in ("'", '"') or c.language == "source")
     is_element = c.separator in (">", "=") and "<" in c.before
     # Words with letters beyond ASCII, or one word with a capital letter.
@@ -16230,7 +16239,7 @@ def _is_label(value: str, c: Candidate) -> bool:
     return (is_entry or is_element) and label.isalpha() and label.istitle() and len(text) < 20
 
 
-def _is_in_sentence(value: str, c: Candidate) -> bool:
+def _is_in_sentence(c: Candidate) -> bool:
     """Return whether a bare value is a word of a sentence: behind a colon, a comment's label or "by"."""
     if c.quote:
         return False
@@ -16240,12 +16249,12 @@ def _is_in_sentence(value: str, c: Candidate) -> bool:
         return bool(_COMMENT.match(c.before)) and c.before.endswith(": ")
     if c.separator != ":":
         return False
-    is_text = c.language == "docs" or (value.isalpha() and _is_in_string(c))
+    is_text = c.language == "docs" or (c.value.isalpha() and _is_in_string(c))
     more = r" [A-Za-z]\w+[ ,.]" if is_text else "(?: [a-z]+){4}"
-    return bool(re.match(more, c.after) or _IN_SENTENCE.search(f"{c.before}\n{value}{c.after}"))
+    return bool(re.match(more, c.after) or _IN_SENTENCE.search(f"{c.before}\n{c.value}{c.after}"))
 
 
-def _is_quoted_in_prose(value: str, c: Candidate) -> bool:
+def _is_quoted_in_prose(c: Candidate) -> bool:
     """Return whether the value stands in quotes after a name and a space.
 
     Not if a command sets the name, unless the quotes are backticks.
@@ -16257,11 +16266,12 @@ def _is_quoted_in_prose(value: str, c: Candidate) -> bool:
     return c.quote[0] == "`" or not is_command
 
 
-def _is_expression(value: str, c: Candidate) -> bool:
+def _is_expression(c: Candidate) -> bool:
     """Return whether a bare value in source, a template, a page's script or a notebook's cell is code.
 
     A literal there is in quotes, or looks random.
     """
+    value = c.value
     if (
         c.quote == "`" and c.separator == "=" and c.language != "source" and " " in value
     ):  # a command's output
@@ -16283,7 +16293,7 @@ def _is_expression(value: str, c: Candidate) -> bool:
         return True
     if c.after.lstrip()[:1] in ("(", "<", "{"):
         return True
-    return bool(_MEMBERS.match(value)) and _is_bare_name(value, c)
+    return bool(_MEMBERS.match(value)) and _is_bare_name(c)
 
 
 def _is_in_string(c: Candidate) -> bool:
@@ -16298,42 +16308,43 @@ def _is_in_string(c: Candidate) -> bool:
     return bool(before.count('"') % 2 or before.count("'") % 2)
 
 
-def _is_bare_name(value: str, c: Candidate) -> bool:
+def _is_bare_name(c: Candidate) -> bool:
     """Return whether a value that _MEMBERS matches, such as `a.b`, is code rather than a bare password.
 
     It is if it has members, behind => and :=, and behind a colon in a call or in braces. On a line of its
     own, it is an argument if a comma, a parenthesis or a semicolon follows it or, where nothing does, if it
     has a "_".
     """
-    if not value.isidentifier() or c.separator in ("=>", ":="):
+    if not c.value.isidentifier() or c.separator in ("=>", ":="):
         return True
     if c.separator == ":" and re.search("[({]", c.before):
         return True
     if c.before.strip():
         return False
-    return c.after[0] in ",);" if c.after else "_" in value
+    return c.after[0] in ",);" if c.after else "_" in c.value
 
 
-def _is_reference_in_template(value: str, c: Candidate) -> bool:
+def _is_reference_in_template(c: Candidate) -> bool:
     """Return whether a template refers to it: #name="ngModel", @click="reset", value="@user.password"."""
     if c.language != "markup" or c.separator != "=":
         return False
-    member = _VALUE_OF_PAGE.match(value)
-    is_name = bool(member and (member[1] or kind_of_name(value[1:])))
+    member = _VALUE_OF_PAGE.match(c.value)
+    is_name = bool(member and (member[1] or kind_of_name(c.value[1:])))
     return is_name or c.before[-1:] in ("#", "@", ":")
 
 
-def _is_made_by_tool(value: str, c: Candidate) -> bool:
+def _is_made_by_tool(c: Candidate) -> bool:
     """Return whether the value is a word or an identifier in a lock file, or in minified code."""
-    return c.file.is_package and bool(_IDENTIFIER.match(value)) and not looks_random(value)
+    return c.file.is_package and bool(_IDENTIFIER.match(c.value)) and not looks_random(c.value)
 
 
-def _is_word(value: str, c: Candidate) -> bool:
+def _is_word(c: Candidate) -> bool:
     """Return whether the value is a number, a name or words, under a name that isn't a password's.
 
     What authenticates has to look random, and a key has to be long, to have symbols, or to look random: most
     others find or name something.
     """
+    value = c.value
     if c.separator == "(" and value.isalpha() and _ENDS_LIST.match(c.after):  # setPass(["model", "id"])
         return True
     ends = [kind for kind in map(kind_of_name, words_of(c.name)) if kind][-1:]
@@ -16357,18 +16368,18 @@ def _is_word(value: str, c: Candidate) -> bool:
     return bool(_WORDS.match(value.strip(":./_-"))) and wordness(value) not in "01234"
 
 
-def _is_key_id(value: str, c: Candidate) -> bool:
+def _is_key_id(c: Candidate) -> bool:
     """Return whether the value is the id of an access key, as S3 has it, which isn't secret."""
     words = words_of(c.name.rstrip("0123456789"))
-    return words[-2:] == ["access", "key"] and "secret" not in words and bool(_KEY_ID.match(value))
+    return words[-2:] == ["access", "key"] and "secret" not in words and bool(_KEY_ID.match(c.value))
 
 
-def _is_compared_with(value: str, c: Candidate) -> bool:
+def _is_compared_with(c: Candidate) -> bool:
     """Return whether a test compares the value with what has the name: assertEqual(reply.token, "…")."""
     return c.separator == "," and bool(_ASSERTS.search(c.before))
 
 
-def _is_mocked(value: str, c: Candidate) -> bool:
+def _is_mocked(c: Candidate) -> bool:
     """Return whether the value is in what a mocked server replies, or in a record on one line of its data.
 
     Such a line has four fields or more, one of them behind the value, and one without a value.
@@ -16382,15 +16393,15 @@ def _is_mocked(value: str, c: Candidate) -> bool:
     return bool(is_record and _EMPTY_FIELD.search(line))
 
 
-def _is_sample_word(value: str, c: Candidate) -> bool:
+def _is_sample_word(c: Candidate) -> bool:
     """Return whether documentation, or a setting in a comment, has a word for a password in a value's place.
 
     Other words there are often logins that work: the name of a product, or of its user.
     """
-    if c.kind not in ("pass", "secret") or looks_random(value):
+    if c.kind not in ("pass", "secret") or looks_random(c.value):
         return False
     is_commented = _COMMENT.match(c.before) and _LINE_OF_ITS_OWN.match(c.before)
-    return bool(is_commented or c.language == "docs") and bool(_TELLTALE_PART.search(value.lower()))
+    return bool(is_commented or c.language == "docs") and bool(_TELLTALE_PART.search(c.value.lower()))
 
 
 def is_word_for_password(c: Candidate) -> bool:
@@ -16399,32 +16410,32 @@ def is_word_for_password(c: Candidate) -> bool:
     return has_word and not looks_random(c.value)
 
 
-def _may_be_refused(value: str, c: Candidate) -> bool:
+def _may_be_refused(c: Candidate) -> bool:
     """Return whether the value is in the source of a test, where many requests are meant to be refused."""
     return c.file.is_test and c.language == "source"
 
 
-def _may_be_sample(value: str, c: Candidate) -> bool:
+def _may_be_sample(c: Candidate) -> bool:
     """Return whether the value is in a comment, in prose or an argument, as samples are."""
     return c.language == "docs" or c.separator in ("(", ",", "_", "is") or bool(_COMMENT.match(c.before))
 
 
-def _may_be_hash(value: str, c: Candidate) -> bool:
+def _may_be_hash(c: Candidate) -> bool:
     """Return whether a password is in hex or, but for settings, in Base64, as its hash would be."""
     form = _LONG_HEX if _is_in_settings(c) else _ENCODED
-    return c.kind == "pass" and looks_random(value) and bool(form.match(value))
+    return c.kind == "pass" and looks_random(c.value) and bool(form.match(c.value))
 
 
-def _may_be_name(value: str, c: Candidate) -> bool:
+def _may_be_name(c: Candidate) -> bool:
     """Return whether the value may be a name: it has no digit, and doesn't look random.
 
     Not in settings, which hold passwords themselves.
     """
     sets_passwords = c.kind == "pass" and _is_in_settings(c)
-    return not sets_passwords and not looks_random(value) and not re.search("[0-9]", value)
+    return not sets_passwords and not looks_random(c.value) and not re.search("[0-9]", c.value)
 
 
-def _may_be_id(value: str, c: Candidate) -> bool:
+def _may_be_id(c: Candidate) -> bool:
     """Return whether the name says key or the like, and no more: what finds something has such names, too.
 
     Not if it is a variable of the environment, which has few other keys.
@@ -16432,12 +16443,12 @@ def _may_be_id(value: str, c: Candidate) -> bool:
     return c.kind not in ("pass", "secret", "token") and not c.name.isupper()
 
 
-def _may_be_made_up(value: str, c: Candidate) -> bool:
+def _may_be_made_up(c: Candidate) -> bool:
     """Return whether the value is shorter than those that programs draw for keys and tokens."""
-    return c.kind != "pass" and len(value) < 20
+    return c.kind != "pass" and len(c.value) < 20
 
 
-def _may_be_listed(value: str, c: Candidate) -> bool:
+def _may_be_listed(c: Candidate) -> bool:
     """Return whether the name is in the plural, as those of lists to try or to check against are."""
     last = words_of(c.name)[-1]
     return last.endswith("s") and bool(kind_of_name(last[:-1]))
@@ -16451,7 +16462,7 @@ class _Context:
         reason: str,
         at_most: str,
         looks_at: str,
-        applies: Callable[[str, Candidate], bool],
+        applies: Callable[[Candidate], bool],
         drops: str,
         keeps: str,
     ) -> None:
@@ -17578,8 +17589,9 @@ def _judge_kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
         return
     rule = pattern_rules()["kubernetes-secret"]
     place = entry.span(2)
-    candidate = Candidate(*place, "secret", latin1(entry[1]), ":", "'", latin1(plain), "config")
-    yield judge_span(rule, place, plain if is_readable else value, candidate)
+    value = plain if is_readable else value
+    candidate = Candidate(*place, "secret", latin1(entry[1]), ":", "'", latin1(value), "config")
+    yield judge_span(rule, place, value, candidate)
 
 
 def _in_kube_file(name: str, plain: bytes) -> Iterable[Span]:

@@ -27421,7 +27421,7 @@ def test_the_shape_of_a_value_is_the_first_that_it_has_all_of():
 
 def test_each_confidence_begins_at_its_threshold():
     for name, least in ps.THRESHOLDS:
-        assert ps.level(least) == name != ps.level(least - 1)
+        assert ps.confidence_of(least) == name != ps.confidence_of(least - 1)
 
 
 def test_a_nonce_is_no_finding_with_or_without_a_reason_against_it():
@@ -29212,6 +29212,7 @@ EXAM = r"""
 # A file, a line, and some of its features, or "not" and one that it lacks.
 FEATURES = r"""
 A.java | pas·sword.equals("V4x7q") | last pas·sword, separator ==
+A.java | f().equalsPas·sword("V4x7q") | last -, separator ==
 a.xml | <pas·sword>tulip harbor lantern seven</pas·sword> | symbols 0s
 a.py | x; pass·word = "V7 k", # x | digits two, symbols 0s
 a.py | the pass·word_of_the_day is = "V47x"[0] | ends -

@@ -78,7 +78,7 @@ class Example:
         self.capped = bool(ps.reason_against(candidate.value, candidate))
 
     def confidence(self, score):
-        found = ps.level(score)
+        found = ps.confidence_of(score)
         return found and ("low" if self.capped else found)
 
 
@@ -281,7 +281,7 @@ def row_report(scored):
     """Print what each row alone costs and saves at medium confidence."""
     costs, saves = collections.Counter(), collections.Counter()
     for example, score in scored:
-        if len(example.reasons) == 1 and ps.level(score) in ("high", "medium") and example.weight:
+        if len(example.reasons) == 1 and ps.confidence_of(score) in ("high", "medium") and example.weight:
             (costs if example.truth else saves)[example.reasons[0]] += 1
     for row in ps.properties():
         print(f"{saves[row.reason]:5} saved {costs[row.reason]:5} lost  {row.where}: {row.reason}")
