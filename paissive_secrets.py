@@ -2398,7 +2398,7 @@ class Store:
     methods are used; a KeyError of its `get` or `delete` means NotFound.
     """
 
-    # Secrets. A store must have the first four.
+    # The four that a store must have.
 
     def get(self, name: str) -> str:
         """Return the value, or raise NotFound."""
@@ -2419,6 +2419,11 @@ class Store:
         """
         raise NotImplementedError
 
+    # All below has defaults, which need only these four. A store overrides what it can do better, or knows of
+    # itself. get_stages, check_no_conflict and own_values are for callers alone: no store has its own.
+
+    # Several secrets at once.
+
     def names_under(self, prefix: str) -> Iterator[str]:
         """Yield the names that begin with a prefix."""
         return (name for name in self.names() if name.startswith(prefix))
@@ -2432,7 +2437,10 @@ class Store:
         return self.names_under(prefix)
 
     def names_for(self, variables: Iterable[str]) -> Iterator[str]:
-        """Yield at least each name that is, or whose variable is, in these."""
+        """Yield the names that are one of these variables, or map to one.
+
+        There may be others among them: by default, these are all names.
+        """
         return self.names()
 
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
@@ -2455,19 +2463,18 @@ class Store:
         set_each(values, self.set)
 
     def reading_view(self) -> Store:
-        """Return a view for one operation, which reads nothing twice.
+        """Return the store to read from in one operation: here, this one.
 
-        It may refuse writes.
+        In Vault, it is a view that reads each secret once, so that the
+        fields of one belong together, and that refuses to write.
         """
         return self
 
-    def expand(self, name: str) -> dict[str, str]:
-        """Return {name: value} if `name` stands for several secrets.
+    # Names and values, as the store has them.
 
-        `app/db#` does so in Vault, which raises NotFound if there are none.
-        For any other name, return {}.
-        """
-        return {}
+    def canonical_name(self, name: str) -> str:
+        """Return the same text for all spellings of a secret's name."""
+        return name
 
     def includes(self, name: str, other: str) -> bool:
         """Return whether what `name` stands for includes the secret `other`.
@@ -2477,15 +2484,19 @@ class Store:
         """
         return self.canonical_name(name) == self.canonical_name(other)
 
-    def canonical_name(self, name: str) -> str:
-        """Return the same text for all spellings of a secret's name."""
-        return name
+    def expand(self, name: str) -> dict[str, str]:
+        """Return {name: value} if `name` stands for several secrets.
+
+        `app/db#` does so in Vault, which raises NotFound if there are none.
+        For any other name, return {}.
+        """
+        return {}
 
     def as_stored(self, name: str, value: str) -> str:
         """Return the value as `get` will return it: a store may change JSON."""
         return value
 
-    # Rotation: stages of a secret, older values, policies.
+    # Rotation: stages of a secret, conflicts with one that is unfinished, older values, policies.
 
     def stage_name(self, name: str, stage: str) -> str:
         """Return the name under which a stage of a secret is stored.
@@ -2522,14 +2533,14 @@ class Store:
             stored.update({stage: self.stage_name(name, stage) for stage in STAGES})
         return stored
 
-    def set_unless_pending(self, values: Mapping[str, str], *, replace: bool = True) -> None:
-        """Set all of these, or raise Conflict as `check_no_conflict` does.
-
-        That is checked where no other writer can come in between, as far as
-        the store has a lock or check-and-set.
-        """
-        self.check_no_conflict(values, replace=replace)
-        self.set_all(values)
+    def check_not_pending(self, *names: str) -> None:
+        """Raise Conflict if a rotation of one of these is unfinished."""
+        stages = {}
+        for name in names:
+            with suppress(BadName):  # not every name has stages
+                stages[self.stage_name(name, "pending")] = name
+        for stage in self.get_all(stages):
+            raise unfinished_error(stages[stage])
 
     def check_no_conflict(self, values: Mapping[str, str], *, replace: bool) -> None:
         """Raise Conflict if a rotation of one of these is unfinished.
@@ -2548,14 +2559,14 @@ class Store:
             hint = "add --replace, delete those lines, or set PAISSIVE_SECRETS_DIR or PAISSIVE_VAULT_PREFIX"
             raise Conflict(problem, hint=hint)
 
-    def check_not_pending(self, *names: str) -> None:
-        """Raise Conflict if a rotation of one of these is unfinished."""
-        stages = {}
-        for name in names:
-            with suppress(BadName):  # not every name has stages
-                stages[self.stage_name(name, "pending")] = name
-        for stage in self.get_all(stages):
-            raise unfinished_error(stages[stage])
+    def set_unless_pending(self, values: Mapping[str, str], *, replace: bool = True) -> None:
+        """Set all of these, or raise Conflict as `check_no_conflict` does.
+
+        That is checked where no other writer can come in between, as far as
+        the store has a lock or check-and-set.
+        """
+        self.check_no_conflict(values, replace=replace)
+        self.set_all(values)
 
     def older_values(self, name: str) -> Iterator[str]:
         """Yield values that were replaced; BadValue if none are kept."""
@@ -2569,30 +2580,26 @@ class Store:
         """Return KIND or KIND PLACE, by which policies identify the store."""
         return type(self).__name__
 
-    # How long it lives, and how it opens.
-
-    def persistent_view(self) -> Store:
-        """Return the view of the store whose writes outlive the process."""
-        return self
-
-    def outlives_process(self) -> bool:
-        """Return whether what is set outlives the process."""
-        return True
-
-    def check_exists(self) -> None:
-        """Raise Unavailable if there is no store yet."""
-
     def check_known(self) -> None:
         """Raise Unsafe unless the user has confirmed which store this is.
 
         Call this before running a command that a policy of the store names.
         """
 
+    # How it opens and closes, and how long it lives.
+
+    def check_exists(self) -> None:
+        """Raise Unavailable if there is no store yet."""
+
     def unlock(self) -> None:
         """Open the store to write, with a prompt if necessary, or raise.
 
         Call this before a user types a value, and before holding a lock.
         """
+
+    def credentials(self) -> Iterable[str]:
+        """Return passwords, tokens and keys of the store, to mask them."""
+        return ()
 
     def renew(self) -> float:
         """Renew leases and the like; return the seconds until the next time."""
@@ -2601,9 +2608,19 @@ class Store:
     def close(self, *, keep_leases: bool = False) -> None:
         """Close connections and revoke tokens; `keep_leases`: those stay."""
 
-    def credentials(self) -> Iterable[str]:
-        """Return passwords, tokens and keys of the store, to mask them."""
-        return ()
+    def persistent_view(self) -> Store:
+        """Return the store to write to if that is to outlive the process.
+
+        It is this one, but for the environment: there, a view of it that
+        writes the .env.
+        """
+        return self
+
+    def outlives_process(self) -> bool:
+        """Return whether what is set outlives the process."""
+        return True
+
+    # What users are shown.
 
     def status(self) -> Iterator[tuple[str, StatusValue]]:
         """Yield pairs of a label and a fact about the store; no secrets.
@@ -2635,32 +2652,22 @@ class Store:
         """Return notes for a user who has just set these, each a line."""
         return ()
 
-    # Configuration, which may refer to secrets, and be in plaintext.
-
-    def references_to_follow(self, *names: str) -> dict[str, str]:
-        """Return {name: value} of those whose values are references.
-
-        A store that holds no configuration has none to follow.
-        """
-        return {}
-
-    def holds_secret(self, name: str, value: str) -> bool:
-        """Return whether a value is a secret rather than a setting."""
-        return True
-
-    def overridden_by(self, name: str) -> str:
-        """Return the source that hides the store's own value, or "".
-
-        It is "variable X" or a path.
-        """
+    def sealed_folder(self) -> str:
+        """Return the folder with a file for each secret, or ""."""
         return ""
 
     def plaintext_file(self) -> str:
         """Return the path of the file that holds plaintext, or ""."""
         return ""
 
-    def moved(self) -> dict[str, str]:
-        """Return {variable: backend} of secrets that were moved elsewhere."""
+    # Configuration: the environment also has settings, references, and sources that override its file.
+
+    def holds_secret(self, name: str, value: str) -> bool:
+        """Return whether the value of a name is a secret, not a setting."""
+        return True
+
+    def plain_settings(self) -> dict[str, str]:
+        """Return {name: text} of settings, such as DB_HOST in a .env."""
         return {}
 
     def reserved_settings(self) -> Iterable[str]:
@@ -2670,9 +2677,23 @@ class Store:
         """
         return ()
 
-    def plain_settings(self) -> dict[str, str]:
-        """Return {name: text} of settings, such as DB_HOST in a .env."""
+    def references_to_follow(self, *names: str) -> dict[str, str]:
+        """Return {name: value} of those whose values are references.
+
+        A store that holds no configuration has none to follow.
+        """
         return {}
+
+    def moved(self) -> dict[str, str]:
+        """Return {variable: backend} of secrets that were moved elsewhere."""
+        return {}
+
+    def overridden_by(self, name: str) -> str:
+        """Return the source that hides the store's own value, or "".
+
+        It is "variable X" or a path.
+        """
+        return ""
 
     def get_stored(self, name: str) -> str:
         """Return the store's own value, even if one hides it; or NotFound."""
@@ -2694,10 +2715,6 @@ class Store:
             with suppress(NotFound):
                 found[name] = self.get_stored(name)
         return found
-
-    def sealed_folder(self) -> str:
-        """Return the folder with a file for each secret, or ""."""
-        return ""
 
 
 class LockingStore(Store):
