@@ -3100,18 +3100,20 @@ class Policies:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Hold the lock on the policies, for a read and a write; drop what was read before it was taken."""
+        """Let no other process change the policies in this block, which reads them again.
+
+        Wait for whoever has the lock. Each write of a sealed policy takes the store's lock in addition.
+        """
         folder = self._folder()
         path = self.path
-        # Sealed policies have another lock than their store, which takes its own for each write.
         if self._sealed is not None:
-            path = os.path.join(folder, ".rotation")
+            path = os.path.join(folder, ".rotation")  # not the store's lock: each write would wait for itself
         with FileLock(path):
             self._read = None
             yield
 
     def _folder(self) -> str:
-        """Return the folder for the locks; make it if it is missing."""
+        """Return the folder for the locks, that of the policies; make it if it is missing."""
         folder = os.path.dirname(os.path.realpath(self.path))
         with disk_errors(f"make {folder}"):
             os.makedirs(folder, 0o700, exist_ok=True)
@@ -13816,6 +13818,9 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
         manager, chosen = manager_and_backend(cast("Any", source))
         provided, lacking = provided_values(manager.store(chosen), (), manager)
         # `run` masks the output of its command, and every secret in use is already a variable there.
+    A store that is locked is no error where variables have its secrets, as
+    under `run`. Return the filter, to which later calls add values.
+
         if lacking or not provided:
             raise
         short = redacting.add(provided)
@@ -13960,15 +13965,13 @@ class RedactingFilter:
         """
         # A manager's default store, a backend, a store, or values.
         manager, chosen = manager_and_backend(cast("Any", source))
-        store: Store | None
+        store = as_store(chosen)
         if chosen is None or (isinstance(chosen, str) and chosen in STORES):
             store = manager.store(chosen)
         else:
-            store = as_store(chosen)
-        if store and is_complete:
-            check_nothing_moved(store)
-        values = _values_of(chosen) if store is None else _values_in(store, manager)
-        if store:
+            if is_complete:
+                check_nothing_moved(store)
+            values = _values_of_store(store, manager)
             self.files.add(store.plaintext_file())
         for value in chain.from_iterable(values.values()):
             self.add_value(value)
@@ -13981,6 +13984,8 @@ class RedactingFilter:
     @property
     def _encodings(self) -> Encodings:
         """The encodings of all values, built on demand: a program may read many secrets in a row."""
+        if store is None:
+            values = _values_of_iterable(chosen)
         if self._built[0] != len(self._values):
             values = list(self._values)
             # Two threads may do this at once, which harms nobody.
@@ -14050,7 +14055,7 @@ class RedactingFilter:
             if redacted != message or not is_plain:
                 parts = self.redact(record.msg), self.redact(record.args)
                 # Formatters such as uvicorn's read the arguments: they stay if they make the same message.
-                keep = is_plain and _makes(*parts, redacted)
+                keep = is_plain and _makes_message(*parts, redacted)
                 record.msg, record.args = parts if keep else (redacted, ())
         redaction = _Redaction(self._encodings, replaces_errors=True)
         for name in _own_fields(record):
@@ -14131,8 +14136,8 @@ def _own_fields(record: Any) -> set[str]:
     return set(vars(record)) - usual
 
 
-def _makes(msg: str, args: Any, message: str) -> bool:
-    """Return whether logging makes this message of the parts of a record."""
+def _makes_message(msg: str, args: Any, message: str) -> bool:
+    """Return whether logging makes `message` of the `msg` and `args` of a record."""
     try:
         return bool(msg % args == message)
     except Exception:  # a number that became text
@@ -14151,7 +14156,7 @@ def _is_plain(value: Any) -> bool:
     return type(value) in (str, bytes, int, float, bool, type(None))
 
 
-def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
+def _values_of_store(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
     """Return the values to mask by name, for all names of a store: stages, and where references lead.
 
     A name whose value is bad, or has been deleted, adds fewer values or none; a warning names a bad one. An
@@ -14195,7 +14200,7 @@ def _warn_of_bad(name: str, error: SecretsError) -> None:
     warn_once(f"what {show(name)} leads to can't be masked: {error}")
 
 
-def _values_of(source: Any) -> dict[str, set[str]]:
+def _values_of_iterable(source: Any) -> dict[str, set[str]]:
     """Return the values of a mapping or another iterable, by a name to warn with; else raise BadValue."""
     # No message shows the source: it may be a value.
     if isinstance(source, str) or not isinstance(source, Iterable):
