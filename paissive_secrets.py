@@ -3269,20 +3269,20 @@ class Dotenv:
             self._pieces.append(piece)
             at += len(piece.text)
             line += len(re.findall(_LINE_END, piece.text))
-        # By name: the store that has it, as a comment says, unless a line here assigns a value. An empty line
-        # of such a name only declares it; elsewhere, it is the last assignment for every reader.
+        # By name, as it is written: the store that has it, as a comment says, unless a line here assigns a
+        # value. An empty line of such a name only declares it; of any other, it is an assignment.
         names_with_value: set[str] = set()
         for piece in self._pieces:
             if piece.raw or piece.problem:
                 names_with_value.update(piece.names)
-        self._moved = {
+        self.moved = {
             piece.moved_name: piece.backend
             for piece in self._pieces
             if piece.moved_name and piece.moved_name not in names_with_value
         }
         # By name: the place of the last assignment, which wins; in the order of places.
         last = {name: n for n, piece in enumerate(self._pieces) for name in piece.names}
-        assigned = {name: place for name, place in last.items() if name not in self._moved}
+        assigned = {name: place for name, place in last.items() if name not in self.moved}
         self.assigned = dict(sorted(assigned.items(), key=itemgetter(1)))
         # An environment and its `values`, as `get` last asked for them: each call takes all lines.
         self._latest: tuple[dict[str, str], dict[str, str]] | None = None
@@ -3334,7 +3334,7 @@ class Dotenv:
             known = [found] if is_credential else sources
             texts = (source.get(name) for source in known)
             text = next((text for text in texts if text is not None), "")
-            if name in self._moved and not is_credential:
+            if name in self.moved and not is_credential:
                 text = REFERENCE_PREFIX + ("//env/" if name in variables_first else "") + name
             room -= len(text)
             if room < 0:  # a few lines such as A=${A}${A} would exhaust memory
@@ -3377,13 +3377,6 @@ class Dotenv:
     def has_references(self) -> bool:
         """Return whether a value is or has a reference as it is written; a ${NAME} that becomes one isn't."""
         return any(looks_like_reference(piece.raw) for piece in self._pieces)
-
-    def moved(self) -> dict[str, str]:
-        """Return {name: backend} of the secrets that comments say are in other stores.
-
-        Names are as written. A name that is assigned a value here, too, doesn't count as moved.
-        """
-        return self._moved
 
     def referenced_variables(self, name: str) -> set[str]:
         """Return the names in each ${NAME} of the last value of an assigned name; none in single quotes."""
@@ -3533,34 +3526,44 @@ class _Piece:
     def __init__(self, text: str, at: int, number: int) -> None:
         """Read the piece that begins at a place in the text of a file, in the line with this number."""
         self.number = number
-        self.text = line = _first_line(text, at)
-        # The parts of an assignment: the head, which has blanks and `export`; the name, "" if nothing is
-        # assigned; the quote and the text between quotes; the tail: blanks, a comment and the line end.
+        self.text = _first_line(text, at)  # more lines if a value in quotes goes on there
+        # An assignment has a head, blanks and `export`; a name; a quote, "" for none; the raw value, as it is
+        # written between quotes; a tail: blanks, a comment and the line end. Anything else has no name.
         self.head = self.name = self.quote = self.raw = self.tail = ""
-        self.names: list[str] = []  # what it assigns: the name or, where that is a question, several
-        self.problem = ""  # why an assignment has no value
-        self.moved_name = self.backend = ""  # what a comment says was moved, and where it is
-        assignment = re.match(_ASSIGNED, line)
+        self.names: list[str] = []  # what it assigns: the name or, if it is spoilt, all that may be meant
+        self.problem = ""  # why an assignment has no value that can be read
+        # A comment about a secret that was moved has its name and the store that has it.
+        self.moved_name = self.backend = ""
+        assignment = re.match(_ASSIGNED, self.text)
         if assignment:
             self.head, self.name, blanks = assignment.groups()
             self.names = [self.name]
-            rest = line[assignment.end() :]
-            if rest[:1] in ("'", '"'):
-                self._read_quoted(text, at, at + assignment.end())
+            start = assignment.end()
+            if self.text[start : start + 1] in ("'", '"'):
+                self._read_quoted(text, at, at + start)
             else:
-                # The lookbehind makes a long run of spaces one attempt instead of one for each space.
-                comment = re.search(r"^#|(?<!\s)\s+#" if blanks else r"(?<!\s)\s+#", rest)
-                self.raw = (rest[: comment.start()] if comment else rest).rstrip()
-                self.tail = rest[len(self.raw) :]
-        elif " in the " in line and (comment := re.fullmatch(_MOVED, line.rstrip())):
-            self.moved_name, self.backend = comment.groups()
+                self._read_unquoted(self.text[start:], after_blank=blanks != "")
+            return
+        moved = re.fullmatch(_MOVED, self.text.rstrip())
+        if moved:
+            self.moved_name, self.backend = moved.groups()
+
+    def _read_unquoted(self, rest: str, *, after_blank: bool) -> None:
+        """Split the rest of the line into the raw value and the tail, which begins with a comment's blanks.
+
+        Only # behind a blank begins a comment; `after_blank`, there is one before the rest.
+        """
+        # The lookbehind makes a long run of spaces one attempt instead of one for each space.
+        comment = re.search(r"^#|(?<!\s)\s+#" if after_blank else r"(?<!\s)\s+#", rest)
+        self.raw = rest[: comment.start()] if comment else rest.rstrip()
+        self.tail = rest[len(self.raw) :]
 
     def _read_quoted(self, text: str, at: int, start: int) -> None:
-        """Set the value of the piece at `at`, up to the end of the line with its closing quote.
+        """Read the value in quotes of the piece at `at`, whose opening quote is at `start` of the file.
 
-        The opening quote is at `start`. An unclosed quote leaves the piece one line, without a value. Text
-        after the closing quote leaves it without a value, too: it ends with the line of that text, as for
-        python-dotenv, and `names` has every name that its lines assign, as for other readers.
+        The piece then ends with the line of the closing quote. Without one, it stays one line, with a problem
+        in place of a value. Text behind the closing quote is a problem, too: the piece ends with the line of
+        that text, as for python-dotenv, and `names` has every name that its lines assign, as for others.
         """
         quote = text[start]
         # Step by step: one expression for the whole value would keep each step in memory.
@@ -20680,7 +20683,7 @@ def _dotenv_holds(audit: Audit, path: str) -> str:
         return ""
     if dotenv.has_references():
         return "references"
-    return "moved" if dotenv.moved() else ""
+    return "moved" if dotenv.moved else ""
 
 
 # === Commands ===

@@ -7062,14 +7062,14 @@ def test_a_variable_is_deleted_although_a_comment_says_that_another_store_has_th
 
 
 def test_comments_say_which_secrets_are_in_another_store():
-    assert ps.Dotenv(MOVED).moved() == {"DB_PASSWORD": "file", "api/key": "vault"}
+    assert ps.Dotenv(MOVED).moved == {"DB_PASSWORD": "file", "api/key": "vault"}
     for other in (
         "# A: in the store",
         "# A B: in the file store",
         "A=1 # A: in the file store",
         "A: in the file store",
     ):
-        assert ps.Dotenv(other).moved() == {}
+        assert ps.Dotenv(other).moved == {}
 
 
 @pytest.mark.parametrize("unit", ["\n", "\n\\\\"])
@@ -7166,11 +7166,11 @@ def test_a_composed_value_in_which_a_reference_would_stay_text_is_an_error(line,
 @pytest.mark.parametrize("declared", ["DB_PASSWORD=\n", "export DB_PASSWORD='' # for viper\n"])
 def test_an_empty_assignment_of_a_moved_secret_only_declares_it(declared, moved, monkeypatch):
     (moved / ".env").write_text(MOVED + declared)
-    assert ps.Dotenv(MOVED + declared).moved() == ps.Dotenv(MOVED).moved()
+    assert ps.Dotenv(MOVED + declared).moved == ps.Dotenv(MOVED).moved
     assert type(failure(ps.get_secret, "DB_PASSWORD")) is type(failure(ps.get_secret, "DB_URL")) is ps.Moved
     monkeypatch.setenv("DB_PASSWORD", "pw")
     assert ps.get_secret("DB_URL") == "postgres://app:pw@db/app"
-    assert ps.Dotenv(MOVED + declared + "DB_PASSWORD=new").moved() == {"api/key": "vault"}
+    assert ps.Dotenv(MOVED + declared + "DB_PASSWORD=new").moved == {"api/key": "vault"}
 
 
 @pytest.mark.parametrize("name", ["DB_PASSWORD", "db/password", "API_KEY", "DB_URL", "DSN"])
