@@ -3800,34 +3800,37 @@ class EnvironmentStore(LockingStore):
                 raise unfinished_error(name)
 
     def _set_all(self, values: Mapping[str, str], check: Callable[[], None] | None) -> None:
-        """Set values in the file and in variables that would hide them or, without a file, only in variables.
+        """Set values in the dotenv file, if this store writes it, and in variables; `check` is called first.
 
-        `check`, which may raise, is called first, under the file's lock if there is a file. After an error,
-        nothing is changed, except that a file which could not be synced has the new values.
+        Where a file is written, that is under its lock, and only variables that exist already are set: they
+        would hide the file's values. After an error, of `check` for instance, nothing is changed, except that
+        a file which could not be synced has the new values.
         """
-        changes = {checked_variable(name): check_value(value) for name, value in values.items()}
-        if len(changes) < len(values):
+        by_variable = {checked_variable(name): check_value(value) for name, value in values.items()}
+        if len(by_variable) < len(values):
             raise BadName("two of the names map to one variable", hint="import them into another store")
-        for variable, value in changes.items():
+        for variable, value in by_variable.items():
             self._check_settable(variable, value)
 
+        in_variables = by_variable
         if self._writes_file():
             self._set_in_file(values, check)
-            # Variables would hide the new values from this process.
-            in_variables = {name: value for name, value in changes.items() if name in os.environ}
-        else:
-            if check:
-                check()
-            in_variables = changes
+            in_variables = {name: value for name, value in by_variable.items() if name in os.environ}
+        elif check:
+            check()
         os.environ.update(in_variables)
         self._set_here.update(in_variables)
-        self._deleted_here.difference_update(changes)
+        self._deleted_here.difference_update(by_variable)
 
     def _set_in_file(self, values: Mapping[str, str], check: Callable[[], None] | None) -> None:
-        """Set values in the dotenv file, after `check` under its lock; warn if a mounted file hides one."""
+        """Set values in the dotenv file; under its lock, call `check`, which may raise, before.
+
+        Remember the names that replace another spelling of theirs, for `notes_on_set`. In a program, warn
+        about each value that a mounted file hides; the command line does that by itself.
+        """
 
         def change(dotenv: Dotenv) -> str:
-            """Return the text with the values; record the names that replace another spelling of theirs."""
+            """Return the text of the file with the values."""
             if check:
                 check()
             keys = {name: _key_in(dotenv, name) for name in values}
@@ -3835,7 +3838,7 @@ class EnvironmentStore(LockingStore):
             return dotenv.with_values({keys[name]: value for name, value in values.items()})
 
         self._rewrite(change)
-        if self._persists:  # a command warns by itself
+        if self._persists:
             return
         for name in values:
             mounted = credential_path(name)
@@ -3900,35 +3903,11 @@ class EnvironmentStore(LockingStore):
         hides here, and names that no variable can have. Of several
         spellings of a variable there is one.
         """
-        found = set(self._load().split(os.environ)[0])
-        folder = os.environ.get("CREDENTIALS_DIRECTORY")
-        if folder:
-            with disk_errors(f"read {folder}"):
-                credentials = [file.name for file in os.scandir(folder) if file.is_file()]
-            found.update(name for name in credentials if name[0] != "." and not is_store_setting(name))
-        for variable, value in environment_now().items():
-            base = variable.removesuffix("_FILE")
-            if base == variable:
-                names_secret = is_secret(variable, value)
-            else:  # NAME_FILE stands for the secret NAME if its file can be read
-                names_secret = is_secret(base) and os.access(value, os.R_OK)
-            if names_secret:
-                found.add(base)
+        found = {*self._load().split(os.environ)[0], *_credential_names(), *_secret_variables()}
         hidden = self._deleted_here.difference(os.environ)
         found = {name for name in found if variable_name(name) not in hidden}
         found |= self._set_here & set(os.environ)  # whatever they look like: the program calls them secrets
-        spellings = {}  # one for each variable
-        # The last one counts: my-token of the file, not the MY_TOKEN that `load_env` makes of it.
-        for name in sorted(found):
-            # Only what `get` accepts: a stranger's file may hold escape sequences, for instance.
-            if _has_variable(name) and not name_problem(name):
-                spellings[variable_name(name)] = name
-        for variable in spellings:
-            base = base_of_stage(variable)
-            # A rotation of my-token makes MY_TOKEN__PREVIOUS, which must pass for its stage.
-            if base in spellings:
-                spellings[variable] = spellings[base] + variable[len(base) :]
-        return iter(spellings.values())
+        return iter(_one_spelling_each(found))
 
     def names_to_suggest(self) -> Iterable[str]:
         """Return all names."""
@@ -4121,7 +4100,7 @@ class EnvironmentStore(LockingStore):
 
     def _moved(self) -> dict[str, str]:
         """Return {variable: backend} of all moved secrets, also of those that a variable has."""
-        return {variable_name(name): backend for name, backend in self._load().moved().items()}
+        return {variable_name(name): backend for name, backend in self._load().moved.items()}
 
     def _check_not_moved(self, name: str, moved: Mapping[str, str]) -> None:
         """Raise Moved if the secret that has this name, or this stage, is in `moved`: {variable: backend}."""
@@ -4265,6 +4244,50 @@ def _key_in(dotenv: Dotenv, name: str) -> str:
     if name in dotenv.assigned and variable not in dotenv.assigned:
         return name
     return variable
+
+
+def _credential_names() -> list[str]:
+    """Return the names of systemd's credentials but for settings of this tool and hidden files.
+
+    Raise Denied or Unavailable if their folder can't be read.
+    """
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        return []
+    with disk_errors(f"read {folder}"):
+        names = [file.name for file in os.scandir(folder) if file.is_file()]
+    return [name for name in names if name[0] != "." and not is_store_setting(name)]
+
+
+def _secret_variables() -> set[str]:
+    """Return the variables that hold a secret and, for NAME_FILE, each secret NAME whose file can be read."""
+    found = set()
+    for variable, value in environment_now().items():
+        base = variable.removesuffix("_FILE")
+        if base == variable:
+            if is_secret(variable, value):
+                found.add(variable)
+        elif is_secret(base) and os.access(value, os.R_OK):
+            found.add(base)
+    return found
+
+
+def _one_spelling_each(names: Iterable[str]) -> Iterable[str]:
+    """Return one of these names for each variable; none for what can't be a secret's name or a variable's.
+
+    A stage is spelled like its secret, so that it passes for a stage of that.
+    """
+    spellings = {}
+    # The last one counts: my-token of the file, not the MY_TOKEN that `load_env` makes of it.
+    for name in sorted(names):
+        # A stranger's file may hold escape sequences, for instance.
+        if _has_variable(name) and not name_problem(name):
+            spellings[variable_name(name)] = name
+    for variable in spellings:
+        base = base_of_stage(variable)
+        if base in spellings:  # a rotation of my-token makes MY_TOKEN__PREVIOUS
+            spellings[variable] = spellings[base] + variable[len(base) :]
+    return spellings.values()
 
 
 @lru_cache(maxsize=4096)
