@@ -9840,12 +9840,13 @@ class SecretsManager:
         one nor a variable has it. `stage` may also be "pending" or
         "previous".
         """
+        stored = name if stage == "current" else store.stage_name(name, stage)
         store = self.store(backend)
         try:
-            found = self._stored(store, name, stage)
+            text, is_followed = self.text_of(store, stored)
         except NotFound:
             return default
-        return self._resolve(store, found)
+        return self._value_of(store, stored, text, is_followed)
 
     def require_secret(self, name: str, *, backend: Backend = None, stage: str = "current") -> str:
         """Return the value of a secret, or raise NotFound.
@@ -9853,32 +9854,20 @@ class SecretsManager:
         All else is as in `get_secret`.
         """
         store = self.store(backend)
-        try:
-            found = self._stored(store, name, stage)
-        except NotFound as error:
-            raise with_suggestion(error, store, name) from None
-        return self._resolve(store, found)
-
-    def _stored(self, store: Store, name: str, stage: str) -> tuple[str, str, bool]:
-        """Return the name under which a stage of a secret is stored, and the result of `text_of` for that.
-
-        Raise NotFound or Moved as `text_of` does.
-        """
         stored = name if stage == "current" else store.stage_name(name, stage)
         try:
             text, is_followed = self.text_of(store, stored)
         except NotFound as error:
-            if stage == "current" or type(error) is not NotFound:  # Deleted says how to undo it
-                raise
-            raise NotFound(f"{show(name)} has no {stage} value", hint="a rotation makes one") from None
-        return stored, text, is_followed
+            if stage != "current" and type(error) is NotFound:  # Deleted says how to undo it
+                error = NotFound(f"{show(name)} has no {stage} value", hint="a rotation makes one")
+            raise with_suggestion(error, store, name) from None
+        return self._value_of(store, stored, text, is_followed)
 
-    def _resolve(self, store: Store, found: tuple[str, str, bool]) -> str:
-        """Return the value of a secret from what `_stored` has found, and report it to the listeners.
+    def _value_of(self, store: Store, name: str, text: str, is_followed: bool) -> str:
+        """Return the value of a secret that has this text, and report it to the listeners.
 
-        The text is the value, unless references in it are followed: NotFound for one that leads to no secret.
+        It is the text, unless references in it are followed: NotFound for one that leads to no secret.
         """
-        name, text, is_followed = found
         if not is_followed:  # nearly always: no snapshot is needed
             report_secret(store, name, text, text)
             return text
