@@ -3538,25 +3538,19 @@ class _Piece:
         if assignment:
             self.head, self.name, blanks = assignment.groups()
             self.names = [self.name]
-            start = assignment.end()
-            if self.text[start : start + 1] in ("'", '"'):
-                self._read_quoted(text, at, at + start)
+            rest = self.text[assignment.end() :]
+            if rest[:1] in ("'", '"'):
+                self._read_quoted(text, at, at + assignment.end())
             else:
-                self._read_unquoted(self.text[start:], after_blank=blanks != "")
+                # Only # behind a blank begins a comment. The lookbehind makes a long run of spaces one
+                # attempt instead of one for each space.
+                comment = re.search(r"^#|(?<!\s)\s+#" if blanks else r"(?<!\s)\s+#", rest)
+                self.raw = rest[: comment.start()] if comment else rest.rstrip()
+                self.tail = rest[len(self.raw) :]
             return
         moved = re.fullmatch(_MOVED, self.text.rstrip())
         if moved:
             self.moved_name, self.backend = moved.groups()
-
-    def _read_unquoted(self, rest: str, *, after_blank: bool) -> None:
-        """Split the rest of the line into the raw value and the tail, which begins with a comment's blanks.
-
-        Only # behind a blank begins a comment; `after_blank`, there is one before the rest.
-        """
-        # The lookbehind makes a long run of spaces one attempt instead of one for each space.
-        comment = re.search(r"^#|(?<!\s)\s+#" if after_blank else r"(?<!\s)\s+#", rest)
-        self.raw = rest[: comment.start()] if comment else rest.rstrip()
-        self.tail = rest[len(self.raw) :]
 
     def _read_quoted(self, text: str, at: int, start: int) -> None:
         """Read the value in quotes of the piece at `at`, whose opening quote is at `start` of the file.
@@ -9403,15 +9397,16 @@ class VaultStore(Store):
         is the newest by now: see the table above that class.
         """
         place = secret.place
-        old = secret.fields or {}
         if not fields:
             self._remove(secret)
             return 0
         if place.kv == 1:
             return self._post(place, fields)
+        old = secret.fields or {}
+        # Whether anything is taken over from the old version: a field that the patch, if there is one,
+        # doesn't set, or an object into which it merges.
         replaced = {field for field, value in (patch or {}).items() if not isinstance(value, dict)}
         others = fields.keys() & old.keys() - replaced
-        # Whether anything is taken over from the old version; a patch merges objects.
         copies = any(fields[field] == old[field] or isinstance(fields[field], dict) for field in others)
         if copies and patch and self._may_patch:
             sent = {"data": patch, "options": {"cas": secret.version}}
@@ -9840,8 +9835,8 @@ class SecretsManager:
         one nor a variable has it. `stage` may also be "pending" or
         "previous".
         """
-        stored = name if stage == "current" else store.stage_name(name, stage)
         store = self.store(backend)
+        stored = name if stage == "current" else store.stage_name(name, stage)
         try:
             text, is_followed = self.text_of(store, stored)
         except NotFound:
@@ -13815,6 +13810,9 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
     functions of this module, a manager, a config or `load_env` return is
     masked as well, as are new values after a rotation; settings never are.
     Of "env", what was moved to another store is masked once it is read.
+    A store that is locked is no error where variables have its secrets, as
+    under `run`. Return the filter, to which later calls add values.
+
     A warning names values that are too short. Each exception is reported
     by its plain traceback, masked: handlers of logs and a program's own
     hooks, such as crash reporters', which may show variables, get a
@@ -13833,9 +13831,6 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
         manager, chosen = manager_and_backend(cast("Any", source))
         provided, lacking = provided_values(manager.store(chosen), (), manager)
         # `run` masks the output of its command, and every secret in use is already a variable there.
-    A store that is locked is no error where variables have its secrets, as
-    under `run`. Return the filter, to which later calls add values.
-
         if lacking or not provided:
             raise
         short = redacting.add(provided)
@@ -13983,6 +13978,8 @@ class RedactingFilter:
         store = as_store(chosen)
         if chosen is None or (isinstance(chosen, str) and chosen in STORES):
             store = manager.store(chosen)
+        if store is None:
+            values = _values_of_iterable(chosen)
         else:
             if is_complete:
                 check_nothing_moved(store)
@@ -13999,8 +13996,6 @@ class RedactingFilter:
     @property
     def _encodings(self) -> Encodings:
         """The encodings of all values, built on demand: a program may read many secrets in a row."""
-        if store is None:
-            values = _values_of_iterable(chosen)
         if self._built[0] != len(self._values):
             values = list(self._values)
             # Two threads may do this at once, which harms nobody.
