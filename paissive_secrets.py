@@ -966,10 +966,10 @@ def _shape_regex(shape: str) -> str:
 
 def rule_prefixes(prefix: str) -> list[str]:
     """Return the literals that a rule's prefix stands for: a(b|c) and ab|ac for ab and ac; ¦ is a bar."""
-    found = re.match(r"([^(]*)\(([^)]*)\)(.*)", prefix) if "(" in prefix else None
-    if found is None:
+    head, _, rest = prefix.partition("(")
+    choices, end, tail = rest.partition(")")
+    if not end:
         return [text.replace("¦", "|") for text in prefix.split("|")]
-    head, choices, tail = found.groups()
     return [text for choice in choices.split("|") for text in rule_prefixes(head + choice + tail)]
 
 
@@ -1589,7 +1589,9 @@ def passwords_in(value: str) -> Iterator[str]:
 
     Their percent-escapes and the like aren't decoded.
     """
-    for pattern in (_URL_PASSWORD, _PASSWORD_PARAMETER):
+    for mark, pattern in (("://", _URL_PASSWORD), ("=", _PASSWORD_PARAMETER)):
+        if mark not in value:  # most values have none: this spares an expression
+            continue
         for match in re.finditer(pattern, value):
             yield next(filter(None, match.groups()))
 
@@ -11875,10 +11877,10 @@ class _Index:
 
     def _find_words(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Look up one word in every `gap` bytes; yield place and word for those that the table has."""
-        import struct
-
         if not self._words:
             return
+        import struct
+
         # In blocks of some words: most data has none or few of them, by chance.
         size = self._gap * _BLOCK
         padded = data + bytes(size)
@@ -11945,10 +11947,10 @@ class _Beginnings:
 
     def has(self, data: bytes, at: int) -> bool:
         """Return whether the data from a place on is the beginning of a text, but not the whole text."""
-        import bisect
-
         if data[at : at + 2] not in self._first:
             return False
+        import bisect
+
         rest = data[at:]
         next_one = bisect.bisect(self._sorted, rest)
         return next_one < len(self._sorted) and self._sorted[next_one].startswith(rest)
