@@ -2036,6 +2036,7 @@ def warn_once(message: str) -> None:
 class FileLock:
     """`with FileLock(path):` lets one writer in at a time, across threads and processes.
 
+    A thread that has the lock can't take it again by another object: it would wait for itself.
     Unfinished files are in a private folder that git ignores, PATH.paissive-tmp or, in a folder PATH,
     .paissive-tmp. Entering removes those of killed writers. If another has the lock, entering waits or,
     without `wait`, raises Conflict with the message "`what` is under way". While the lock is held, `fd` is
@@ -3025,6 +3026,7 @@ class Policies:
         """Return the lock, not yet locked, that a rotation of `name` and its commands hold.
 
         Entering it raises Conflict while another rotation of that secret runs, by any spelling of its name.
+        Policies are read again after this call. The folder for the lock is made if it is missing.
         """
         import hashlib
 
@@ -4608,7 +4610,10 @@ def _wait(
 
 
 class _Output:
-    """A command's output, read from a pipe by a thread: its begin up to a limit or, of a tail, its end."""
+    """A command's output, read by a thread from a pipe: its beginning or, of a tail, its end.
+
+    Each has a limit: MAX_FILE_BYTES and a little more, or MAX_ERRORS.
+    """
 
     def __init__(self, pipe: IO[bytes] | None, *, is_tail: bool = False) -> None:
         """Begin to read; without a pipe, the output is empty and at its end."""
@@ -5461,7 +5466,7 @@ def _place_of(folder: str) -> str:
 
 
 def _recorded_stores(cache: FileCache) -> dict[str, KnownStore]:
-    """Return the recorded stores by path; {} if there is no record, or if its folder is another user's.
+    """Return the recorded stores by path; {} without a record or a home, or if that is another user's.
 
     Raise BadValue if it is damaged, Unsafe if others can write it, Denied or Unavailable if it can't be read.
     """
@@ -5783,7 +5788,7 @@ class SealedFolder:
         with disk_errors(f"read {path}"):
             return _open_texts(path, keys.all(), "version")
 
-    def explain(self, path: str, error: SecretsError) -> SecretsError:
+    def with_advice(self, path: str, error: SecretsError) -> SecretsError:
         """Return the error about a file that doesn't open, with advice on what to do about it.
 
         A WrongKey, for a file from before a rekey or a planted one, becomes one that names the commit which
@@ -5846,9 +5851,9 @@ class SealedFolder:
                 raise
             except BadValue as error:
                 corrupt = Corrupt(f"{recipient_file}: {error.message}", hint="restore it from a copy")
-                problems[name] = self.explain(recipient_file, corrupt)
+                problems[name] = self.with_advice(recipient_file, corrupt)
             except SecretsError as error:
-                problems[name] = self.explain(recipient_file, error)
+                problems[name] = self.with_advice(recipient_file, error)
         return found, problems
 
     def read_recipient(self, name: str, keys: Keys) -> dict[str, str]:
@@ -6192,7 +6197,7 @@ class Opener:
         commit = checked_out_commit(self._files.path, self._files.cache) if known.how else ""
         return files, known.fingerprints, known.how, known.member, commit
 
-    def mask(self, *keys: Identity) -> None:
+    def add_credentials(self, *keys: Identity) -> None:
         """Add identities to the `credentials`, so that their text is masked."""
         self.credentials.update(dict.fromkeys(key.reveal() for key in keys))
 
@@ -6217,7 +6222,7 @@ class Opener:
             access = self._find_access(which, by_password)
             self._try_files(access, None if all_files else _SAMPLE)
             self._check(access, purpose)
-            self.mask(*access.keys.all())
+            self.add_credentials(*access.keys.all())
             return access
 
         return self.settle(open_once)
@@ -6290,7 +6295,9 @@ class Opener:
         found = candidates[0].keys.fingerprint()
         if known.how:
             problem = f"{self._files.path} has the fingerprint {found}, not {' or '.join(known.fingerprints)}"
-            hint = _ADVICE_ON_ANOTHER[known.how].format(commit=self._commit_of(candidates[0]), found=found)
+            hint = _ADVICE_ON_ANOTHER[known.how].format(
+                commit=self._in_last_commit(candidates[0]), found=found
+            )
             return Unsafe(problem, hint=hint)
         if len({access.keys.fingerprint() for access in candidates}) > 1:
             # Somebody who knows the member's public key put one there.
@@ -6321,7 +6328,9 @@ class Opener:
         if access.path:
             file = os.path.relpath(access.path, os.path.dirname(self._files.path))
         problem = f"the store's identity does not open most of {self._files.secrets}"
-        hint = f"somebody put an older or another identity into {file}{self._commit_of(access)}, or secrets"
+        hint = (
+            f"somebody put an older or another identity into {file}{self._in_last_commit(access)}, or secrets"
+        )
         return WrongKey(problem, hint=f"{hint}; see: status")
 
     def _older_error(self, access: Access) -> Unsafe | None:
@@ -6344,8 +6353,8 @@ class Opener:
             label = label_of_commit(self._files.path, newer)
             problem = f"{self._files.path} is back at an identity that was replaced in commit {label}"
             hint = (
-                f"somebody put an older store back{self._commit_of(access)}; ask whoever removed a member "
-                f"or ran rekey, and if it was meant: status --trust {newest[1]}"
+                f"somebody put an older store back{self._in_last_commit(access)}; ask whoever removed a "
+                f"member or ran rekey, and if it was meant: status --trust {newest[1]}"
             )
             return Unsafe(problem, hint=hint)
         self._newest = newest
@@ -6397,8 +6406,8 @@ class Opener:
         hint = f"compare its fingerprint with another member's, then: status --trust {found}"
         return Unsafe(f"{self._files.path} was never confirmed here, so it is read-only", hint=hint)
 
-    def _commit_of(self, access: Access) -> str:
-        """Return `in_last_commit` for the file of the identity."""
+    def _in_last_commit(self, access: Access) -> str:
+        """Return " in commit …" as `in_last_commit` does, for the file with the identity of an access."""
         return in_last_commit(access.path or self._files.version_file)
 
     def _try_files(self, access: Access, at_most: int | None) -> None:
@@ -6461,7 +6470,7 @@ class Opener:
         if not text:
             return ()
         found = parse_identities(text, "PAISSIVE_IDENTITY")
-        self.mask(*found)
+        self.add_credentials(*found)
         return found
 
     def password(self) -> str:
@@ -6658,7 +6667,7 @@ class FileStore(LockingStore):
             except NotFound:  # it was deleted meanwhile
                 continue
             except SecretsError as error:
-                warn_once(f"left out: {self._files.explain(self._path(name), error)}")
+                warn_once(f"left out: {self._files.with_advice(self._path(name), error)}")
         return found
 
     def last_set(self, name: str) -> str:
@@ -7021,7 +7030,7 @@ class FileStore(LockingStore):
             for path, error in access.problems.items():
                 if not isinstance(error, WrongKey):
                     raise error
-                warn_once(f"skipped: {self._files.explain(path, error)}")
+                warn_once(f"skipped: {self._files.with_advice(path, error)}")
             is_post_quantum = any(key.is_post_quantum for key in access.keys.all())
             old = self._continue_rekey(access.keys).seal_to
             members = self._files.read_members(Keys(old))[0]
@@ -7176,7 +7185,7 @@ class FileStore(LockingStore):
         if error:
             yield self._files.secrets, error
         for path, problem in access.problems.items():
-            yield path, self._files.explain(path, problem)
+            yield path, self._files.with_advice(path, problem)
         try:
             for name, problem in self._files.read_members(access.keys)[1].items():
                 yield self._files.member_file(name, "recipient.age"), problem
@@ -7219,7 +7228,7 @@ class FileStore(LockingStore):
         """Make a store with a new identity, and return that; the caller holds the lock.
 
         The owner of PAISSIVE_IDENTITY becomes the first member. The master password opens it, too, if there
-        is one; without PAISSIVE_IDENTITY, `unlock` has asked for it.
+        is one; without PAISSIVE_IDENTITY, `unlock` has asked for it. `notes_on_set` says who the member is.
         """
         own = self._opener.configured_identities()
         new = Identity.generate(post_quantum=bool(own) and own[0].is_post_quantum)
@@ -7239,7 +7248,7 @@ class FileStore(LockingStore):
             self._notes.append(note)
         if password or not own:
             self._files.replace([self._opener.seal_by_password(new, password)])
-        self._opener.mask(new)
+        self._opener.add_credentials(new)
         return Keys(new)
 
 
@@ -7589,6 +7598,7 @@ class Transport:
         """Return whether a redirect from `url` may take the token to `target`.
 
         It may go to the same host and port, or to one of PAISSIVE_VAULT_HOSTS, but not from https to http.
+        Raise ValueError for a target with a bad port.
         """
         new = split_url(target)
         if new.scheme not in (split_url(url).scheme, "https") or "@" in new.netloc:
@@ -7599,8 +7609,11 @@ class Transport:
         trusted = re.findall("[^ ,]+", self.settings.hosts.lower())
         return host in trusted or f"{host}:{_host_and_port(target)[1]}" in trusted
 
-    def is_trusted(self, location: str) -> bool:
-        """Return whether the token may go where a server redirects to."""
+    def trusts_location(self, location: str) -> bool:
+        """Return whether the token may go where a redirect of the server leads, by its header Location.
+
+        If that isn't a URL, return False.
+        """
         from urllib.parse import urljoin
 
         try:
@@ -7803,7 +7816,7 @@ class Exchange:
             self.status = 412  # this node was active, and doesn't know yet that it isn't now
 
     def new_request(self, url: str) -> Any:
-        """Return a request for urllib's opener, which leads back here."""
+        """Return a request for urllib's opener, whose handler calls `perform` with it."""
         from urllib.request import Request
 
         # Without headers and data: audit hooks see those of urllib's requests, and may log them.
@@ -8233,7 +8246,7 @@ def vault_error(response: Exchange, capability: str, path: str) -> SecretsError:
         return response.failure
     if response.status in _REDIRECTS and not response.headers.get("Location"):
         return not_vault_error("the server redirects without saying where")
-    if response.status in _REDIRECTS and response.transport.is_trusted(response.headers["Location"]):
+    if response.status in _REDIRECTS and response.transport.trusts_location(response.headers["Location"]):
         hint = f"unless it is electing a leader, {_ADDRESS_HINT}"
         return Unavailable("Vault redirects again, or in a way that would change the request", hint=hint)
     if response.status in _REDIRECTS:
@@ -8398,7 +8411,7 @@ class Session:
         The server's errors are in the Exchange. Raise an error if the session is closed, or if no token can
         be had: Locked, BadValue or Unavailable. It says so if the request may have been carried out.
         """
-        self._revoke_if_closed()
+        self._check_open()
         call = partial(self.transport.call, request)
         if self.held is None:
             self.token()  # a login doesn't shorten the time of the request
@@ -8468,10 +8481,10 @@ class Session:
         After `close`, revoke it and raise Unavailable.
         """
         self.leases[path] = lease
-        self._revoke_if_closed()
+        self._check_open()
 
-    def _revoke_if_closed(self) -> None:
-        """After `close`, revoke leases and a login that came too late for it, and raise Unavailable.
+    def _check_open(self) -> None:
+        """Raise Unavailable after `close`; first, revoke leases and a login that came too late for it.
 
         If they can't be revoked, only warn of it.
         """
@@ -8551,7 +8564,7 @@ class Session:
         if token and not self._logs_in:  # another program made it, so its lease isn't known yet
             self._lease.seconds = 0.0
             self._lease.renew_at = time.monotonic() + _FIRST_RENEWAL
-        self._revoke_if_closed()
+        self._check_open()
 
     def _renew_token(self, token: str) -> None:
         """Renew the token; if that fails or grants too little, log in again.
@@ -9308,14 +9321,14 @@ class VaultStore(Store):
     def _names_of_fields(self, paths: Iterable[str]) -> Iterator[str]:
         """Yield the names of the fields of these secrets, in their order."""
 
-        def names_in(path: str) -> Iterable[str]:
+        def field_names_of(path: str) -> Iterable[str]:
             """Return the names of a secret's fields; the path, that of `value`, if it may not be read."""
             try:
                 return self._named_fields(path)
             except Denied:
                 return [path]  # it exists, and `get` will raise that
 
-        return chain.from_iterable(_read_all(names_in, paths))
+        return chain.from_iterable(_read_all(field_names_of, paths))
 
     def _named_fields(self, path: str) -> Json:
         """Return {name: value} of a secret's fields, {} if it is absent or deleted.
@@ -9883,13 +9896,13 @@ class SecretsManager:
         try:
             text = (view or store).get(name)
         except NotFound as error:
-            other = self._text_for(store, name, error)
+            other = self._text_in_dotenv(store, name, error)
             if other is None:
                 raise
             return other, True
         return text, _has_references(store, name, text)
 
-    def _text_for(self, store: Store, name: str, missing: NotFound) -> Optional[str]:
+    def _text_in_dotenv(self, store: Store, name: str, missing: NotFound) -> Optional[str]:
         """Return the env store's text for a name that `store` lacks, or None if the .env says nothing of it.
 
         Raise Moved for a moved secret that neither has; `missing` is the error of the store.
@@ -10898,7 +10911,7 @@ def take_out_secrets(path: str, data: bytes, found: Import, store: Store, backen
 
 
 def export_secrets(values: Mapping[str, str], form: str, readers: Collection[str] = ()) -> str:
-    """Return values by name as text in a form of EXPORT_FORMS.
+    """Return values by name, sorted, as text in a form of EXPORT_FORMS.
 
     A .env file is for some of DOTENV_READERS, by default all. Raise BadValue for values that these would read
     differently or that aren't text, BadName for names that no variable, or the same one, can have.
@@ -12096,7 +12109,7 @@ class _Layer:
 
     @cached_property
     def places(self) -> Sequence[int]:
-        """Found on demand: most layers have no value."""
+        """The place in the data of each byte and of the end, found on demand: most layers have no value."""
         return self._find_places()
 
     def decoded(self, expression: re.Pattern[bytes], more_follows: bool) -> _Layer:
@@ -12106,6 +12119,7 @@ class _Layer:
         """
 
         def find_places() -> list[int]:
+            """Return the places of the decoded text."""
             return decoded_places(self.text, expression, self.places)
 
         text = expression.sub(decode_escape, self.text)
@@ -12275,7 +12289,10 @@ def _as_in_markup(byte: bytes) -> bytes:
 
 
 def _merged(reach: int, places: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Return a range for each place and `reach` bytes around it, in order; those that overlap become one."""
+    """Return a range for each place and `reach` bytes around it, in order; those that overlap become one.
+
+    They may begin before the data, and end behind it.
+    """
     merged: list[list[int]] = []
     for start, end in sorted(places):
         if merged and start - reach <= merged[-1][1]:
@@ -12301,7 +12318,7 @@ def decode_escape(escape: re.Match[bytes]) -> bytes:
 
 @lru_cache(4096)
 def _decode(escape: bytes) -> bytes:
-    """Return what an escape stands for, also of HTML in HTML."""
+    """Return what an escape stands for; also < for &amp;lt;, which HTML has escaped once more."""
     escape = escape.replace(b"&amp;", b"&")
     return _STYLES[escape[:1]].decode(escape)
 
@@ -12970,7 +12987,11 @@ def _warn_of_missing_program(what: str, step: Any, folder: str) -> None:
 
 
 def parse_interval(interval: Any, what: str) -> float:
-    """Return the seconds of "30d" or of a number, or raise BadValue, whose message begins with `what`."""
+    """Return the seconds of a text such as "30d", or of a number of seconds.
+
+    Raise BadValue, whose message begins with `what`, for anything else, for 0 and less, and for 30 years and
+    more.
+    """
     if not isinstance(interval, str):
         interval = f"{interval}s"
     elif interval.isdigit():
@@ -13059,7 +13080,7 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
     for listener in secret_listeners:
         for value in chain.from_iterable(secrets.values()):
             listener(value)
-    note = "" if names else values_left_above({**os.environ, **environment})
+    note = "" if names else note_on_env_above({**os.environ, **environment})
     if note:
         warn_once(note)
     for variable, text in environment.items():
@@ -13067,7 +13088,7 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
             set_for_program(variable, text)
 
 
-def values_left_above(environment: Mapping[str, str]) -> str:
+def note_on_env_above(environment: Mapping[str, str]) -> str:
     """Return a note of the variables that the .env of a folder above composes of secrets.
 
     Left out are those in `environment`. `run`, `export` and `load_env` don't read that file. Return "" if
@@ -13125,7 +13146,7 @@ def environment_with_secrets(
     rows = _rows(store, names, snapshot)
     composed: dict[str, str] = {}
     if not names:
-        known = {row.variable: row.source() for row in rows if row.is_passed}
+        known = {row.variable: row.text_or_reference() for row in rows if row.is_passed}
         variables_first = os.environ if variables_win else {}
         composed = _composed_texts(store, snapshot, {**known, **variables_first}, variables_first)
         rows += [_Row(variable, text) for variable, text in composed.items()]
@@ -13158,7 +13179,7 @@ class _Row:
         self.secret = secret  # the name of a secret of the store, else ""
         self.is_passed = is_passed  # whether the command gets it; if not, it is only masked
 
-    def source(self) -> str:
+    def text_or_reference(self) -> str:
         """Return the text, or a reference to the secret."""
         return REFERENCE_PREFIX + self.secret if self.secret else self.text
 
@@ -13375,12 +13396,12 @@ def run_masked(
         ended = threading.Event()
         stack.callback(ended.set)
 
-        def keep_alive() -> None:
+        def renew_until_ended() -> None:
             """Renew until the command has ended."""
             while not ended.wait(min(renew(), MAX_DURATION)):
                 pass
 
-        threading.Thread(target=keep_alive, daemon=True).start()
+        threading.Thread(target=renew_until_ended, daemon=True).start()
         status = process.wait() if signals is None else _wait_for(process, signals, outputs, terminal)
         for relay in relays:
             relay.stop_soon()
@@ -13766,7 +13787,7 @@ def redact(value: T, source: Union[_Redactable, RedactingFilter]) -> T:
     `source` is a backend, a store, values, a mapping (whose values count)
     or, for many calls, a filter. Other objects are returned as they are if
     neither str() nor repr() shows a value; otherwise, and if they can't be
-    examined, they become `***`.
+    examined, they become `***`. Raise what `RedactingFilter.add` raises.
     """
     redacting = source if isinstance(source, RedactingFilter) else RedactingFilter(source)
     return cast("T", redacting.redact(value))
@@ -21358,7 +21379,7 @@ def cmd_run(args: Namespace) -> int:
         _say("note: the command gets no secrets; see which store is used with: status")
     settings = {}
     if not args.names:
-        _say_what_is_left_above(environment)
+        _note_env_above(environment)
         settings = store.plain_settings()
     _note_left_out(store, environment, settings)
     if args.no_mask:
@@ -21367,9 +21388,9 @@ def cmd_run(args: Namespace) -> int:
     return run_masked(args.command_line, environment, chain(*values.values()), args.manager.renew)
 
 
-def _say_what_is_left_above(environment: Mapping[str, str]) -> None:
-    """Print the note of `values_left_above`, if there is one."""
-    note = values_left_above(environment)
+def _note_env_above(environment: Mapping[str, str]) -> None:
+    """Print the note of `note_on_env_above`, if there is one."""
+    note = note_on_env_above(environment)
     if note:
         _say(f"note: {note}")
 
@@ -21548,7 +21569,7 @@ def cmd_export(args: Namespace) -> int:
         raise BadValue("--for is for .env files", hint="leave --format out")
     values = exported_values(args.store(), args.names, args.manager)
     if not args.names:
-        _say_what_is_left_above({**os.environ, **values})
+        _note_env_above({**os.environ, **values})
     if args.format != "json":  # programs that resolve their environment would follow them
         for name, value in values.items():
             reject_reference(value, f"the value of {show(name)}", "use --format json")
