@@ -2408,7 +2408,10 @@ class Store:
         raise NotImplementedError
 
     def set(self, name: str, value: str) -> None:
-        """Store the value, replacing any previous one."""
+        """Store the value, replacing any previous one.
+
+        Rotations use this; `set_unless_pending` looks for unfinished ones.
+        """
         raise NotImplementedError
 
     def delete(self, name: str) -> None:
@@ -2462,7 +2465,7 @@ class Store:
         return self.get_all(self.names())
 
     def set_all(self, values: Mapping[str, str]) -> None:
-        """Set all of these; an error says how many are set."""
+        """Set all of these; an error says how many are set, and stay so."""
         set_each(values, self.set)
 
     def reading_view(self) -> Store:
@@ -2580,7 +2583,10 @@ class Store:
         return None
 
     def location(self) -> str:
-        """Return KIND or KIND PLACE, by which policies identify the store."""
+        """Return KIND or KIND PLACE, by which policies identify the store.
+
+        Each process gets the same for a store, and another for any other.
+        """
         return type(self).__name__
 
     def check_known(self) -> None:
@@ -2681,7 +2687,7 @@ class Store:
         return ()
 
     def references_to_follow(self, *names: str) -> dict[str, str]:
-        """Return {name: value} of those whose values are references.
+        """Return {name: value} of those whose values are or have references.
 
         A store that holds no configuration has none to follow.
         """
@@ -2844,7 +2850,8 @@ def stage_suffix(stage: str) -> str:
 def is_stage(name: str, names: Container[str]) -> bool:
     """Return whether a name is the pending or previous stage of a secret that is in `names`.
 
-    A name with a stage's suffix, but without the secret, is a secret of its own.
+    A name with a stage's suffix, but without the secret, is a secret of its own. For a field of Vault, the
+    path of its secret may be in `names` instead.
     """
     base = base_of_stage(name)
     return base in names or base.partition("#")[0] in names  # Vault lists app/db#x as app/db
@@ -9814,7 +9821,8 @@ class SecretsManager:
     def store(self, backend: Backend = None) -> Store:
         """Return the store for a backend; a name always gets the same one.
 
-        Raise BadValue for an unknown backend.
+        Raise BadValue for an unknown backend, and what the constructor of
+        the store raises.
         """
         chosen = self._default if backend is None else backend
         if chosen is None:
@@ -10386,7 +10394,9 @@ class SecretConfig:
         str, the file gets a reference to it, and it outlives this process:
         the env backend writes its .env file. BadValue if `key` leads
         through a setting that is not an object, for a TOML file, and as
-        `delete` does.
+        `delete` does. With `use_secret`, also Conflict while that is being
+        rotated, and BadValue if it is a reference, or if a variable or a
+        mounted file would hide the value.
         """
         path = _key_path(key)
         if use_secret:
@@ -11524,7 +11534,10 @@ class Encodings:
         return sorted({*places}), cut
 
     def find_beginning(self, data: bytes) -> int:
-        """Return the cut, but without regard to values that are escaped."""
+        """Return where a form may begin that goes on in the next data, or the data's end.
+
+        That is the cut without regard to values that are escaped.
+        """
         _, cut = self._search.find(_Bare(data), more_follows=True)
         return cut
 
@@ -12426,8 +12439,10 @@ class SecretRotation:
         is for each command. Commands run in the folder that the store is
         in. Functions live as long as this object. After `keep_previous`,
         `rotate_due` revokes and deletes the previous value. NotFound if
-        there is no such secret; Conflict while a rotation is unfinished,
-        unless this is its policy.
+        there is no such secret; BadValue for what isn't valid, and for a
+        token in place of a URL, JSON or a key; Conflict while a rotation is
+        unfinished, unless this is its policy. A warning says which steps of
+        the old policy are gone, and which programs aren't found here.
         """
         steps = {"generate": generate, "apply": apply, "verify": verify, "revoke": revoke}
         parse_interval(every, "--every")
@@ -12531,8 +12546,9 @@ class SecretRotation:
 
         RotationFailed if a step fails, Conflict while another rotation is
         unfinished: current is unchanged, and `resume` or `abort` ends it.
-        BadValue if there is neither a value nor a policy. With a value,
-        there need not be such a secret yet.
+        BadValue if there is neither a value nor a policy, or if the value
+        is the current one. With a value, there need not be such a secret
+        yet.
         """
         with self._locked_rotation(name) as rotation:
             rotation.start(new_value)
@@ -12585,7 +12601,10 @@ class SecretRotation:
         return False
 
     def rollback(self, name: str) -> None:
-        """Rotate to the previous value; NotFound if there is none."""
+        """Rotate to the previous value; NotFound if there is none.
+
+        All else is as in `rotate`.
+        """
         with self._locked_rotation(name) as rotation:
             previous = rotation.value("previous")
             if previous is None:
@@ -13992,6 +14011,8 @@ class RedactingFilter:
     def add(self, source: _Redactable, *, is_complete: bool = True) -> list[str]:
         """Redact these values, too; return the names of those too short.
 
+        Of a store, these are the values of all names, with their stages and
+        what references lead to; one that is bad is left out with a warning.
         Raise Moved, if `is_complete`, for a store some of whose secrets
         were moved to another one, BadValue for what is neither a store nor
         values.
