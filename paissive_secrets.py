@@ -14337,7 +14337,7 @@ _FORMS = r"""
     (?:[^\n()"'`]|["'][^"'\n]{0,60}["']|\([^()\n]{0,40}\)){0,60}?default(?:_?[vV]alue)?\s?[=:]\s?
     pass = «field(a=1, default=»"V")
 (?:(?:new|await) )?\(  pass = «(»"V")
-(?:(?:new|await) )?[A-Za-z_](?P<call>[\w.:(]{0,40})(?<=\()  pass = «new Pass(»"V")
+(?:(?:new|await) )?(?P<call>[A-Za-z_][\w.:(]{0,40})(?<=\()  pass = «new Pass(»"V")
 = separator before a bare value
 =>|:=|[?.]=|:-|=|:(?!//|\?)  pass «=» V
 (?<= )[iI][sS](?:(?= )|:(?=\s))  the pass «is» V
@@ -14406,9 +14406,9 @@ _AHEAD = {
 }
 # What only names a secret, or says where it is: a reference, and what an import leaves in a .env file.
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]|(?<=: )in the [a-z]{1,20} store\b")
-_READ = lazily(  # what follows the first letter of a call that reads: [g]etToken(
+_READ = lazily(  # a call that reads, or a part of its name
     rb"""(?x)
-    \A(?:et(?:[A-Zp_]|env\()|equire\()                                      # getToken(, getenv(, require(
+    \A[A-Za-z_](?:et(?:[A-Zp_]|env\()|equire\()                             # getToken(, getenv(, require(
     |[._](?:[gG]et(?!Bytes)|[rR]equire|[fF]ind|[fF]orm|Key\()                # x.get(, vault.Key(
     |[._][sS]et\w{0,9}I[dD]\(                                               # x.setKeyId(
     |etrieve|reateKey
@@ -14708,9 +14708,15 @@ _keyword_search = cache(_KeywordSearch)
 
 @cache
 def _assignment(source: bool) -> re.Pattern[bytes]:
-    """Return the expression from the end of a telltale fragment to its value, in source or elsewhere.
+    """Return the expression from the end of a telltale fragment to where its value begins.
 
-    Its group `attribute` is set if no value follows the name, but another attribute of an object, maybe.
+    These are its groups; it has those of one of the last three rows:
+
+        name, rest              the rest of the name, and that with the quote and the like behind it
+        attribute               no value, but maybe another attribute of the same object follows
+        separator, call, quote  what is before a quoted value, `call` if that is an argument: `get(`
+        bare, outer             the separator before a bare value, and the spaces behind that
+
     Operands may precede a quoted value: `password = a || "V"`. In source, a bare value is a literal if it has
     a digit, or ends where a string or a part of one does. Elsewhere, a value may be below its name.
     """
@@ -14823,7 +14829,7 @@ def _first_candidate(
     """Return the value that a match leads up to, as a candidate, or None if the match sets no value.
 
     It sets none if the name is compared or only mentioned; if a call, a reference of ours or prose follows;
-    or if both are items of a list that aren't an option and its value.
+    or if the name is an option in a list, and the next item isn't its value.
     """
     if _is_compared(name.text, language, match) or _OUR_REFERENCE.match(window, match.end()):
         return None
@@ -14834,7 +14840,7 @@ def _first_candidate(
     before = window[max(0, name.begin - 200) : name.begin].rpartition(b"\n")[2]
     ending = "word" if is_option else language.ending
     quote, bare = match.group("quote", "bare")
-    found = _quoted_at(window, match) if quote else _bare_at(window, match, ending, before)
+    found = _match_quoted(window, match) if quote else _match_bare(window, match, ending, before)
     if not found:
         return None
     value = found[1]
@@ -14896,29 +14902,30 @@ def _is_argument(option: bytes, value: bytes, before: bytes) -> bool:
     return is_item and is_value
 
 
-def _quoted_at(window: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
-    """Match the quoted text that follows, or its beginning: the value is group 1.
+def _match_quoted(window: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
+    """Return a match of the quoted value, group 1, that begins where `match` ends, or None.
 
-    If the text is an argument of a call, it may be the name of what the call reads, and the value is the
-    default behind it; None if a call that reads has no default.
+    It goes on to the closing quote, but for MAX_VALUE bytes at most. An argument of a call may be the name of
+    what the call reads: then the value is the default, its next argument. Without a default, that is None for
+    a call that must read, as getToken("NAME") does, and the argument itself for any other.
     """
     quoted = _quote_regex(match["quote"]).match(window, match.end(), match.end() + MAX_VALUE)
     if not quoted or not match["call"]:
         return quoted
     reads = _READ.search(match["call"])
-    call = window[match.start("call") - 1 : match.end("call")]
-    if reads or _DEFAULTING.search(call):
+    if reads or _DEFAULTING.search(match["call"]):
         default = _SECOND_ARGUMENT.match(window, quoted.end())
         if default:
             return default
     return None if reads else quoted
 
 
-def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) -> re.Match[bytes] | None:
-    """Match the text without quotes that follows: the value is group 1.
+def _match_bare(window: bytes, match: re.Match[bytes], ending: str, before: bytes) -> re.Match[bytes] | None:
+    """Return a match of the value without quotes, group 1, that begins where `match` ends, or None.
 
-    It is a word, an element, or what the language has on a line. Return None for a call, for a remark in its
-    place, and if an option is only mentioned. `before` is what is before the name on its line.
+    It is the text of an element, a line below the name, the rest of a line if `ending` says so and the line
+    begins with the name, or else a word. None stands for a call, for a remark in the value's place, and for
+    an option that is only mentioned. `before` is what is before the name on its line.
     """
     start = match.end()
     bare = match["bare"]
@@ -14980,7 +14987,7 @@ def find_or_end(text: bytes, part: bytes, start: int, end: int) -> int:
     return found if found >= 0 else end
 
 
-def literals(text: bytes, language: _Language) -> Iterator[tuple[int, bytes]]:
+def long_strings(text: bytes, language: _Language) -> Iterator[tuple[int, bytes]]:
     """Yield (begin, text) of each string in source that has several lines and sets things as a file does.
 
     The begin is behind the quotes. Strings in one kind of quotes come first, then those in the other.
@@ -15107,14 +15114,18 @@ def _key_before(window: bytes, begin: int) -> tuple[int, bytes]:
 
 
 def _keys_around(window: bytes, language: _Language, at: int, sign: bytes) -> list[_AttributeKey]:
-    """Return the keys of the object that has the key at `at`, as far as they can be read, in order.
+    """Return the keys of the object that has the key at `at`, as far as they can be read.
 
-    Keys before that one may be missing, or follow the others. The object is the elements of XML beside one,
-    for the sign ">"; a mapping in lines of YAML; a tag; else what is in braces, brackets or parentheses.
+    The object depends on `sign`, which is between that key and its value, and on what precedes the key:
+
+        for ">", elements of XML: this one and those behind it, and then those of the parent from its first on
+        if nothing but white space precedes it in YAML, a mapping: the lines from this one on
+        in a tag, all of its attributes
+        else what is in braces, brackets or parentheses: all, or what follows `at` if the rest can't be read
     """
     first = max(0, at - _REACH_OF_OBJECT)
     if sign == b">":
-        # From the name on, then from the parent: the dictionary of a property list has many pairs.
+        # Not from the parent first: the dictionary of a property list has many pairs.
         keys = _attributes(_ELEMENT, window, at - 1)
         parents = [parent.end() for parent in _PARENT.finditer(window, first, at + 1)]
         return keys + _attributes(_ELEMENT, window, parents[-1]) if parents else keys
@@ -15144,9 +15155,10 @@ def _keys_of_tag(window: bytes, tag: int) -> list[_AttributeKey]:
 
 
 def _keys_below(window: bytes, begin: int, after: int, is_block: bool) -> list[_AttributeKey]:
-    """Return the keys of the object that is the value of the name at `begin`, and which begins at `after`.
+    """Return the keys of the object that is the value of a name, which is at `begin` and ends at `after`.
 
-    A block of Terraform needs no sign before its brace. Return [] if no object begins there.
+    The block of Terraform that a name begins needs no sign before its brace. Of elements, only the first
+    counts. Return [] if no object follows.
     """
     behind = window[after : after + 30].lstrip(b" \t")
     sign = behind[:1]
@@ -15177,7 +15189,7 @@ def _attributes(regex: re.Pattern[bytes], window: bytes, at: int) -> list[_Attri
 
 
 def _keys_in_lines(window: bytes, line: int) -> list[_AttributeKey]:
-    """Return the keys of a mapping of YAML that begins with this line; lines that are deeper are skipped."""
+    """Return the keys of a mapping of YAML, from the line that begins at `line` on, without deeper ones."""
     keys: list[_AttributeKey] = []
     column = -1  # of the keys; -1 before the first
     for _ in range(2 * _MAX_ATTRIBUTES):
@@ -15198,13 +15210,13 @@ def _keys_in_lines(window: bytes, line: int) -> list[_AttributeKey]:
 
 # --- languages ---
 # To add a language, add its file extensions to the row that it resembles: what kind of file it is, which is
-# what the weights know, and how a bare value ends in it (a way of _BARE_VALUES) or, in source, which of
-# _LONG_QUOTES it has.
+# what the weights know, and how a bare value ends in it (a way of _BARE_VALUES) or, in source, which quotes
+# are around its strings of several lines: a row of _LONG_QUOTES, or "short" if it has none.
 
 _LANGUAGES = """
 source triple py pyw pyi pyx java kt kts scala groovy gradle cs fs swift jl dart ex exs erl hrl coffee nim
 source back js jsx mjs cjs ts tsx mts cts map go d
-source literal c h cc cpp cxx hpp hh hxx ino vb rs m mm rb rake php phtml pl pm t lua r hs clj cljs css scss
+source short c h cc cpp cxx hpp hh hxx ino vb rs m mm rb rake php phtml pl pm t lua r hs clj cljs css scss
     less sql psql pas zig sol proto bicep bas asm s as hx ml lisp el vim
 config line conf config ini cfg properties env cnf ldif
 config scalar yml yaml
@@ -15221,7 +15233,7 @@ _LONG_QUOTES = {"triple": (b"'''", b'"""'), "back": (b"`",)}  # of strings of se
 
 
 class _Language(NamedTuple):
-    """What kind of file an extension stands for, and how a bare value ends in it."""
+    """What kind of file an extension stands for, and how values end in it."""
 
     kind: str  # or "none"
     ending: str
@@ -15237,12 +15249,15 @@ def _languages() -> dict[str, _Language]:
 JSON_SETTINGS = lazily(  # appsettings.Production.json, config.json, google-credentials.json
     r"(?i)(?:\A|[/_.-]|app)(?:settings|config|secrets?|credentials)(?:[_.-][\w-]+)?\.json5?\Z"
 )
-IN_LITERAL = _Language("config", "scalar")
+IN_LONG_STRING = _Language("config", "scalar")
 
 
 @lru_cache(1 << 10)
 def language_of(path: str) -> _Language:
-    """Return the language of the last known extension (a.py.orig is Python), else ("none", "line")."""
+    """Return the language of the last known extension (a.py.orig is Python), else ("none", "line").
+
+    Of a name without a dot, such as Makefile, all counts as the extension.
+    """
     endings = os.path.basename(path).lower().split(".")
     known = (_languages().get(ending) for ending in reversed(endings[1:] or endings))
     return next(filter(None, known), _Language("none", "line"))
@@ -16780,10 +16795,11 @@ _NAMED_SID = lazily(rb"(?:(?:\b|_)(?i:sid)|[a-z]Sid)[\"']?\s{0,9}[:=]\s{0,9}[\"'
 def find_spans(
     text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bool = True
 ) -> Iterator[Span]:
-    """Yield each possible secret in a text and, if `encoded`, in its Base64, with the verdict on it.
+    """Yield each possible secret in a text, with the verdict on it; a rejected one has no confidence.
 
-    Those that are rejected have no confidence. Spans may overlap, and come in no order. `custom` are rules of
-    the project. The kind of file follows from `path`; "" is text of no kind.
+    If `encoded`, yield those in its Base64, too, and in the escaped strings of a .jsonl. Spans may overlap,
+    and come in no order. `custom` are rules of the project. The kind of file follows from `path`; "" is text
+    of no kind.
     """
     runs = _token_runs(text)
     yield from _tokens_of_project(text, custom)
@@ -16805,7 +16821,7 @@ def find_spans(
         language = language._replace(kind="config")
     resume_at: dict[bytes, int] = {}
     if language.kind == "source":
-        yield from _literal_spans(text, path)
+        yield from _spans_in_long_strings(text, path)
     elif language.kind != "log":
         yield from _password_hashes(text)
     yield from _keys_with_plus(text)
@@ -16845,10 +16861,10 @@ def _whole_file(text: bytes, path: str) -> Iterator[Span]:
         yield judge_candidate(candidate, path)
 
 
-def _literal_spans(text: bytes, path: str) -> Iterator[Span]:
+def _spans_in_long_strings(text: bytes, path: str) -> Iterator[Span]:
     """Yield bare values that are assigned in strings of source that have several lines: a .env in a test."""
-    for begin, literal in literals(text, language_of(path)):
-        hits = keyword_hits(literal, IN_LITERAL, _keywords())
+    for begin, string in long_strings(text, language_of(path)):
+        hits = keyword_hits(string, IN_LONG_STRING, _keywords())
         for c in chain.from_iterable(candidates for *_, candidates in hits):
             if not c.quote:  # in quotes, it is found as in any source
                 yield _judge_in_text(text, c._replace(start=begin + c.start, end=begin + c.end), path)
@@ -16949,7 +16965,7 @@ def _is_of_resource(text: bytes, c: Candidate) -> bool:
 
 
 def _is_by_label(text: bytes, c: Candidate) -> bool:
-    """Return whether a value is a table's cell, in backquotes elsewhere than in source, or below its name."""
+    """Return whether a value is in backquotes outside of source, as a table's cell is, or below its name."""
     if c.quote:
         return c.quote == "`" and c.language != "source"
     before = text[max(0, c.start - MAX_VALUE) : c.start]
@@ -17884,10 +17900,10 @@ def scan(
     custom: tuple[Rule, ...] = (),
     skipped: Counter[str] | None = None,
     known: Callable[[bytes], list[Span]] | None = None,
-    levels: Container[str] = CONFIDENCES,
+    confidences: Container[str] = CONFIDENCES,
     explain: bool = False,
 ) -> Iterator[Match]:
-    """Yield the secrets with a confidence of `levels` in a file's content, in order.
+    """Yield the secrets with one of these confidences in a file's content, in order.
 
     `custom` are rules of the project; the spans that `known` finds take precedence. Of a binary file or an
     archive, only known values and a key store at its beginning are found; it is counted in `skipped`, as
@@ -17904,7 +17920,7 @@ def scan(
         if skipped is not None:
             skipped[kind] += 1
         store = find_key_store(first, path)
-        if store and store.confidence in levels:
+        if store and store.confidence in confidences:
             yield Match(store.rule, store.confidence, 1, 1, 1, "…", hash(first), _mark("", b"", first), "")
         if not known:
             return
@@ -17920,7 +17936,7 @@ def scan(
             spans += known(window.text)
         if spans:
             is_json = language_of(path).kind == "json"
-            for match in _matches(window, spans, levels, explain, is_json=is_json):
+            for match in _matches(window, spans, confidences, explain, is_json=is_json):
                 # No comment counts on stdin: it may have anybody's words.
                 yield match._replace(silenced="") if is_stdin else match
 
@@ -17936,7 +17952,7 @@ def _wide_encoding(first: bytes) -> str:
     return ""
 
 
-def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str]) -> Iterator[bytes]:
+def mask_found(pieces: Iterable[bytes], path: str, confidences: Container[str]) -> Iterator[bytes]:
     """Yield a text with `***` in place of what built-in rules find with these confidences.
 
     JSON stays valid. No comment allows a value here: a text to be masked may come from anybody.
@@ -17950,7 +17966,7 @@ def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str]) -> It
         text = window.text
         at = window.begin + done
         for span in _resolve_overlaps(find_spans(text, path)):
-            wanted = span.confidence in levels and at <= span.start < window.until
+            wanted = span.confidence in confidences and at <= span.start < window.until
             if not wanted:
                 continue
             start, mask, end = span.start, b"***", span.end
@@ -18011,17 +18027,17 @@ def _place_after(text: bytes, line: int, column: int) -> tuple[int, int]:
 
 
 def _matches(
-    window: _Window, spans: list[Span], levels: Container[str], explain: bool, *, is_json: bool
+    window: _Window, spans: list[Span], confidences: Container[str], explain: bool, *, is_json: bool
 ) -> Iterator[Match]:
-    """Yield a match for each span that begins in a window and has one of these levels.
+    """Yield a match for each span that begins in a window and has one of these confidences.
 
     Spans that overlap a better one are left out, and so are repetitions: the same value on the same line,
-    found by the same rule.
+    found by the same rule. With `explain`, a match for each of the other spans comes, too, as not reported.
     """
     text = window.text
     at = 0
     line, column = window.line, window.column
-    shown = [span for span in _resolve_overlaps(spans) if span.confidence in levels]
+    shown = [span for span in _resolve_overlaps(spans) if span.confidence in confidences]
     if explain:
         shown += _rejected(spans, {*shown})
         shown.sort(key=lambda span: span.start)
@@ -19125,7 +19141,7 @@ class Audit:
             custom=self._settings.rules,
             known=known.find if known else None,
             archives=self.options.archives,
-            levels=CONFIDENCES[CONFIDENCES.index(self.options.confidence) :],
+            confidences=CONFIDENCES[CONFIDENCES.index(self.options.confidence) :],
         )
         words = _as_list(self.options.exclude)
         # By options; a shell completes them as ./NAME.
@@ -19293,7 +19309,7 @@ class Audit:
         if not match.confidence:
             return "not reported"
         outcome = f"{match.confidence} confidence"
-        if match.confidence not in self._scanner.levels:
+        if match.confidence not in self._scanner.confidences:
             return f"{outcome}, which isn't reported"
         silenced = self._silenced_by(path, match)
         return f"{outcome}, silenced by {silenced}" if silenced else outcome
@@ -19809,12 +19825,12 @@ class _Scanner:
         custom: tuple[Rule, ...],
         known: Callable[[bytes], list[Span]] | None,
         archives: bool,
-        levels: Sequence[str],
+        confidences: Sequence[str],
     ) -> None:
         self.custom = custom  # the project's own rules
         self.known = known  # finds a store's values
         self.archives = archives  # whether to scan the files in archives
-        self.levels = levels  # the confidences to report
+        self.confidences = confidences  # those to report
 
     def scan_file(self, file: ListedFile) -> _Scanned:
         """Scan a file, or stdin for "-".
@@ -19900,7 +19916,7 @@ class _Scanner:
                 custom=self.custom,
                 skipped=scanned.skipped,
                 known=self.known,
-                levels=self.levels,
+                confidences=self.confidences,
             )
             for match in matches:
                 if not found:
@@ -21675,7 +21691,7 @@ def cmd_redact(args: Namespace) -> int:
         mask_more: Callable[..., Any] = iter
         if args.found or args.confidence:
             level = CONFIDENCES.index(args.confidence or "high")
-            mask_more = partial(mask_found, path=path, levels=CONFIDENCES[level:])
+            mask_more = partial(mask_found, path=path, confidences=CONFIDENCES[level:])
         with disk_errors(f"redact {path}"):
             redact_one(path, secrets, mask_more)
 

@@ -25614,7 +25614,7 @@ def test_a_bare_value_ends_as_its_language_says():
 LANGUAGES_OF_PATHS = (
     ("a.py", ("source", "triple")),
     ("x/a.js", ("source", "back")),
-    ("a.c", ("source", "literal")),
+    ("a.c", ("source", "short")),
     ("a.sh", ("shell", "shell")),
     ("a.json", ("json", "word")),
     ("a.xml", ("markup", "word")),
@@ -25628,7 +25628,7 @@ LANGUAGES_OF_PATHS = (
     ("notes", ("none", "line")),
     ("py.xyz", ("none", "line")),
     ("locales/de.yml", ("config", "scalar")),
-    ("lang/de_AT/a.php", ("source", "literal")),
+    ("lang/de_AT/a.php", ("source", "short")),
 )
 
 
@@ -25936,6 +25936,8 @@ a.sh if [ "$PAS·SWORD" = "§" ]; then
 a.sh [ $TOKE·N = §k3Xw ]
 a.sh [ "$TOKE·N" = §k3Xw ]
 a.php $pas·sword = "«§»";
+a.dart pas·sword = _getEnv("DB_PAS·SWORD");
+a.dart pas·sword = _encode("«§»");
 a.ps1 $pas·sword = "«§»"
 a.ps1 $pas·sword = §
 a.md | pas·sword | «summer-rain» |
@@ -31534,7 +31536,7 @@ def test_a_key_store_is_found_by_what_it_holds():
         assert (match.silenced, match.name, match.why) == ("", "", ())
         assert match.mark == ps._mark("", b"", data)  # no text stands beside it
         identities.add(match.identity)
-        assert list(ps.scan(iter([data]), path, levels=("low", "high"))) == []
+        assert list(ps.scan(iter([data]), path, confidences=("low", "high"))) == []
     for data, path in ((java + JAVA_KEY, "app/debug.keystore"), (java, "cacerts.jks"), (b"\0" + store, "a")):
         assert list(ps.scan(iter([data]), path)) == []
     assert len(identities) == 2
@@ -31725,7 +31727,7 @@ def test_another_value_on_its_line_leaves_a_finding_what_it_is():
     marks = set()
     for value in ("k3Xw" + "9vQz", "k3Xw" + "9vQz7"):
         line = f"x = '{token()}'; fakePassword = '{value}'"
-        (high,) = scanned(line, "a.py", levels=("high",))
+        (high,) = scanned(line, "a.py", confidences=("high",))
         marks.update(match.mark for match in [high, *scanned(line, "a.py")] if match.rule == high.rule)
     assert len(marks) == 1
 

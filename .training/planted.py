@@ -293,7 +293,7 @@ def main() -> None:
         groups = set()
         for secret, group, path, text in rows:
             totals[secret] += 1
-            matches = ps.scan(iter([f"{text}\n".encode()]), path, levels=("high", "medium"))
+            matches = ps.scan(iter([f"{text}\n".encode()]), path, confidences=("high", "medium"))
             hit = any(True for _ in matches)
             reported[secret] += hit
             if hit != secret and name == "labelled":
