@@ -14841,11 +14841,9 @@ def _first_candidate(
     ending = "word" if is_option else language.ending
     quote, bare = match.group("quote", "bare")
     found = _match_quoted(window, match) if quote else _match_bare(window, match, ending, before)
-    if not found:
+    if not found or (not quote and _is_prose(name.text, bare.lower(), before, found[1], ending)):
         return None
     value = found[1]
-    if not quote and _is_prose(name.text, bare.lower(), before, value, ending):
-        return None
     separator = (match["separator"] or bare or b"").strip()
     if separator == b"(" and _TYPES.search(name.text):
         name = _Name(name.begin, _TYPES.sub(b"", name.text))
