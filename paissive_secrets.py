@@ -3793,7 +3793,7 @@ class EnvironmentStore(LockingStore):
             if value is not None:
                 return check_value(value, f"the value of {show(name)} in {dotenv.where}")
             self._check_not_moved(name, self.moved())
-        raise not_found_error(name, self._described(), self._hint_if_missing())
+        raise not_found_error(name, self._places_searched(), self._hint_if_missing())
 
     def check_not_pending(self, *names: str) -> None:
         """Raise Conflict if the file that `set` writes has a pending value."""
@@ -3885,7 +3885,7 @@ class EnvironmentStore(LockingStore):
             assigned = _key_in(dotenv, name) in dotenv.assigned
         if not (variable in os.environ or path or assigned):
             self._check_not_moved(name, self.moved())
-            raise not_found_error(name, self._described())
+            raise not_found_error(name, self._places_searched())
         if not self._writes_file():
             self._deleted_here.add(variable)
         elif path or (self._persists and not assigned):
@@ -3961,7 +3961,7 @@ class EnvironmentStore(LockingStore):
         here, raise Moved.
         """
         variable = variable_name(name)
-        composed = self.composed(os.environ).get(variable)
+        composed = self.composed_values(os.environ).get(variable)
         if variable in self._deleted_here or (composed is None and variable not in self._moved()):
             return None
         if self.is_provided(variable):
@@ -3969,7 +3969,9 @@ class EnvironmentStore(LockingStore):
         self._check_not_moved(name, self._moved())
         return composed
 
-    def composed(self, environ: Mapping[str, str], variables_first: Container[str] = ()) -> dict[str, str]:
+    def composed_values(
+        self, environ: Mapping[str, str], variables_first: Container[str] = ()
+    ) -> dict[str, str]:
         """Return {variable: text} of the file's values that take in secrets.
 
         These have a ${NAME} of a moved secret, or of a variable or line
@@ -4128,7 +4130,7 @@ class EnvironmentStore(LockingStore):
             return f"{above} isn't read from this folder: name it in PAISSIVE_ENV_FILE"
         return "see: list"
 
-    def _described(self) -> str:
+    def _places_searched(self) -> str:
         """Return where this store looks, for an error: "the environment", and the file if there is one."""
         dotenv = self._load()
         return f"the environment or {dotenv.where}" if dotenv is not _NO_DOTENV else "the environment"
@@ -5771,7 +5773,7 @@ class SealedFolder:
             return b""
 
     def keys_of(self, identity: Identity) -> Keys:
-        """Return this identity as Keys, with the content of previous.age if that is sealed to it.
+        """Return this identity as Keys; read previous.age, and add its content if it is sealed to that.
 
         It is then the new identity of an unfinished rekey. Raise Corrupt if previous.age is damaged, BadName
         or BadValue if it opens and isn't what `seal_previous` makes, Denied or Unavailable if it can't be
@@ -11644,10 +11646,10 @@ def _texts_of(value: str) -> tuple[set[str], set[str]]:
     lines = [line for line in lines if line[:5] != "-----" and _is_part(line)]
     encoded = {text[:_MAX_ENCODED] for text in parts.union(lines[:_MAX_ENCODED_LINES])}
     encoded |= {text.replace(" ", "+") for text in encoded}  # as in forms
-    return plain.union(lines, *map(_quoted, encoded)), encoded
+    return plain.union(lines, *map(_ways_to_quote, encoded)), encoded
 
 
-def _quoted(text: str) -> Iterator[str]:
+def _ways_to_quote(text: str) -> Iterator[str]:
     """Yield a text as it stands between the quotes of shells, SQL and CSV.
 
     At its ends, quotes stay as they are: there, a doubled one may be a quote of JSON and one that it escapes.
@@ -11893,13 +11895,13 @@ class _Index:
             found = data.find(part)
             while found >= 0:
                 for at, text in places:
-                    yield from _those_at(data, found - at, [text])
+                    yield from _texts_at(data, found - at, [text])
                 found = data.find(part, found + 1)
         for place, word in self._find_words(data):
             for offset in self._offsets[word]:
                 at = place - offset
                 # By the part with the word first: to cut a long text takes long.
-                yield from _those_at(data, at, self._texts.get(data[at : at + self._gap], ()))
+                yield from _texts_at(data, at, self._texts.get(data[at : at + self._gap], ()))
 
     def _find_words(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Look up one word in every `gap` bytes; yield place and word for those that the table has."""
@@ -11919,7 +11921,7 @@ class _Index:
                     yield first + number * self._gap, word
 
 
-def _those_at(data: bytes, at: int, texts: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+def _texts_at(data: bytes, at: int, texts: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     """Yield, each with the place, those of the texts that begin there, even if the data cuts them off."""
     if at < 0:  # it would have begun before the data
         return
@@ -12190,7 +12192,7 @@ class _EscapeSearch:
         These are each style, all of them at once, and any two of these one after the other.
         """
         data = bare.data
-        for start, end in _merged(self._longest * _MAX_ESCAPED, self._find_escapes(bare)):
+        for start, end in _merge_ranges(self._longest * _MAX_ESCAPED, self._find_escapes(bare)):
             start = max(start, 0)
             end = min(end, len(data))
             layer = _Layer(data[start:end], partial(range, start, end + 1), is_last=end == len(data))
@@ -12301,7 +12303,7 @@ def _as_in_markup(byte: bytes) -> bytes:
     return b"(?:[&<>\"']|&(?:amp;)?(?:%s)){1,5}" % b"|".join(escape[1:] for escape in _USUAL)
 
 
-def _merged(reach: int, places: Iterable[tuple[int, int]]) -> list[list[int]]:
+def _merge_ranges(reach: int, places: Iterable[tuple[int, int]]) -> list[list[int]]:
     """Return a range for each place and `reach` bytes around it, in order; those that overlap become one.
 
     They may begin before the data, and end behind it.
@@ -13117,7 +13119,7 @@ def note_on_env_above(environment: Mapping[str, str]) -> str:
     if not path:
         return ""
     with suppress(SecretsError):
-        missing = EnvironmentStore(path).composed(environment).keys() - environment.keys()
+        missing = EnvironmentStore(path).composed_values(environment).keys() - environment.keys()
         if missing:
             names = ", ".join(sorted(missing))
             return f"not passed on: {names} of {path}; to read it, name it in PAISSIVE_ENV_FILE"
@@ -13214,9 +13216,10 @@ class _Row:
 def _rows(store: Store, names: Sequence[str], snapshot: Snapshot) -> list[_Row]:
     """Return a row for each variable but those composed of moved secrets; read the secrets into the snapshot.
 
-    A secret of the store takes the place of our variable; no setting has the name of either. Two secrets with
-    one variable are a BadValue, and app/db# is NotFound without a secret app/db; any other absent secret has
-    a row.
+    A secret of the store takes the place of our variable; no setting has the name of either. Without names,
+    a key to a store has no row, and the content of a file that NAME_FILE names is only masked. Two secrets
+    with one variable are a BadValue, and app/db# is NotFound without a secret app/db; any other absent secret
+    has a row.
     """
     rows = {variable: _Row(variable, text) for variable, text in child_environment().items()}
     if not names:
@@ -13296,7 +13299,7 @@ def _composed_texts(
     if store is dotenv:
         return {}
     found = {}
-    for variable, text in dotenv.composed(known, variables_first).items():
+    for variable, text in dotenv.composed_values(known, variables_first).items():
         without_secrets = re.sub(EMBEDDED_REFERENCE, "", text)
         if without_secrets not in ("", text) and os.environ.get(variable) == without_secrets:
             problem = f"{show(variable)} was read from {dotenv.plaintext_file()} without the secrets in it"
@@ -13713,8 +13716,8 @@ def _listen_for_signals() -> int:
     return signals
 
 
-def _received(signals: int, seconds: float) -> bytes:
-    """Return the numbers of the signals that have come, or that come within these seconds."""
+def _read_signals(signals: int, seconds: float) -> bytes:
+    """Wait up to so many seconds for signals; return the numbers of those that came, b"" if none did."""
     return os.read(signals, PIPE_BYTES) if _is_ready(signals, seconds) else b""
 
 
@@ -13735,7 +13738,7 @@ def _wait_for(
         if not pid:
             if terminal:
                 terminal.make_raw()  # again after `bg` and `fg`, which sends no signal
-            for number in _received(signals, _GRACE_SECONDS):
+            for number in _read_signals(signals, _GRACE_SECONDS):
                 _handle_signal(number, process, outputs, terminal)
         elif terminal and os.WIFSTOPPED(status):
             terminal.restore()
@@ -13758,11 +13761,11 @@ def _wait_for_outputs(outputs: list[_Relay], signals: int | None) -> int:
         for output in outputs:
             output.thread.join()
         return 0
-    _received(signals, 0)
+    _read_signals(signals, 0)
     while any(output.thread.is_alive() for output in outputs):
         for output in outputs:
             output.thread.join(_QUIET_SECONDS)
-        for number in _received(signals, 0):
+        for number in _read_signals(signals, 0):
             if number not in (signal.SIGCHLD, signal.SIGWINCH, signal.SIGCONT):
                 return number
     return 0
