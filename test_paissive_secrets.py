@@ -27190,6 +27190,18 @@ def test_a_translation_is_a_file_of_a_format_for_them_and_never_of_settings_or_s
     assert [path for path in NO_TRANSLATIONS.split() if ps.about_path(path).is_translation] == []
 
 
+def test_files_of_tests_and_those_that_a_package_manager_writes_are_known_by_their_names():
+    tests = "test_a.py a_test.go a.spec.ts LoginIT.java LoginSpec.scala LoginTests.cs LoginTestBase.java"
+    tests += " LoginTestCase.java"
+    assert [path for path in tests.split() if not ps.about_path(f"b/{path}").is_test] == []
+    assert [path for path in ("attest.py", "EXIT.java", "aspect.ts") if ps.about_path(path).is_test] == []
+    locks = """bun.lock Cargo.lock composer.lock go.sum mix.lock npm-shrinkwrap.json packages.lock.json
+        Pipfile.lock pnpm-lock.yaml pnpm-lock.yml Podfile.lock poetry.lock pubspec.lock uv.lock yarn.lock
+        package-lock.json Gemfile.lock .yarn/releases/yarn.cjs app.bundle.js"""
+    assert [path for path in locks.split() if not ps.about_path(path).is_package] == []
+    assert [path for path in ("a.lock", "go.sums", "a.js") if ps.about_path(path).is_package] == []
+
+
 def test_the_place_of_a_file_silences_no_value_that_looks_random_and_nothing_in_settings_or_source():
     token = ps.make_samples("{A24}")
     for path in (*TRANSLATIONS.split(), *NO_TRANSLATIONS.split(), "package-lock.json", "a.min.js"):
@@ -27265,6 +27277,16 @@ def test_a_secret_of_words_and_a_number_is_a_weak_password_if_source_sets_it_and
 CHOSEN_SECRETS = """
 + compose.yml   API_JWT_SEC·RET: very-long-se·cret-of-32-letters
 + compose.yml   APP_SEC·RET_KEY_BASE: another_really_long_one
++ .env JWT_SEC·RET_KEY=another-really-long-one
++ .env COOKIE_SEC·RET=another-really-long-one
++ .env CRON_SEC·RET=another-really-long-one
++ .env CSRF_SEC·RET=another-really-long-one
++ .env FLASK_SEC·RET=another-really-long-one
++ .env HMAC_SEC·RET=another-really-long-one
++ .env MASTER_SEC·RET=another-really-long-one
++ .env STATE_SEC·RET=another-really-long-one
+- .env CSRF_SEC·RET=some-token-value-your
+- .env CSRF_SEC·RET=the-shop-secret
 + compose.yml   DB_ENC_K·EY_GCM: "12345678901234567890"
 + .env ENCRYPTION_K·EY=0123456789abcdef0123456789abcdef
 + appsettings.json "ClientSec·ret": "shop_admin_client_se·cret",
@@ -27519,6 +27541,12 @@ def test_a_password_is_judged_alike_however_source_sets_it():
     a.js find("#pas·sword").type("@")
     a.js find("#pas·sword").fill("@")
     a.js find("#pas·sword").setValue("@")
+    a.js pas·swordField.fill("@")
+    a.js pas·swordInput.type("@")
+    a.js pas·swordElement.setValue("@")
+    a.js pas·swordTextBox.sendKeys("@")
+    a.js pas·swordLocator.fill("@")
+    a.py pas·sword_input.send_keys("@")
     """
     judged = {}
     for row, value in itertools.product(
@@ -27564,6 +27592,9 @@ a.env TWILIO_API_KE·Y_SID=SK{h32}
 a.yml KAFKA_CREDENTIAL·S: srcKafka1_keystore_creds
 a.py     Pass 'parameters' and others
 a.py x = {'pass·': 'bandpass'}
+a.py x = {'pass·': 'highpass'}
+a.py x = {'pass·': 'lowpass'}
+a.py x = {'pass·': 'bypass'}
 a.tf pass·word = !local.is_replica && var.a ? b : c
 """
 
@@ -27622,8 +27653,12 @@ def test_each_name_or_place_of_no_secret_applies_to_its_proof_and_not_to_its_cou
 
 def test_a_key_whose_name_says_what_it_opens_is_a_finding_outside_settings_but_not_in_documents():
     text = "{{'{name}': '629ff4e9b51798beec455ff3416ba54a37e5d847'}}\n"
-    for name in ("signingKey", "signingKey2", "GATEWAY_KEY"):
-        assert reported(text.format(name=name), "a.js") == ["key"]
+    words = (
+        "access admin aes app auth bot cipher cookie crypto data decryption deploy licence license preshared"
+    )
+    words += " root rsa server service ssh subscription user wrapping"
+    names = ["signingKey", "signingKey2", "GATEWAY_KEY", *(f"{word}Key" for word in words.split())]
+    assert [name for name in names if reported(text.format(name=name), "a.js") != ["key"]] == []
     assert reported(text.format(name="gatewayKey"), "a.js") == []
     assert reported(text.format(name="signingKey"), "a.rst") == []
 
@@ -27797,7 +27832,11 @@ def test_what_is_made_up_or_a_placeholder_is_no_secret_in_any_format():
 
 
 def test_basic_credentials_of_an_example_are_low():
-    for login in ("user:password", "Aladdin:open sesame"):
+    logins = ["user:password", "user:bar", "id:value", "foo:pass"]
+    logins += [
+        f"{user}:tulip harbor" for user in ("Aladdin", "username", "client_id", "example", "test-example")
+    ]
+    for login in logins:
         spans = ps.find_spans(b"Authorization: Basic " + base64_of(login).encode(), "a.md")
         assert ("low", "its user is an example") in [(span.confidence, span.reason) for span in spans]
 
@@ -27907,6 +27946,8 @@ def test_labelled_lines_are_found_or_left_alone_as_their_labels_say(planted):
 # More values that each row of the table drops (-), or must not drop (+).
 MORE_PROOFS = r"""
 it is a placeholder
+    - k7[the-name] - some-passphrase7 - x-access-token - my-value - some_password - foo:pass - user:bar
+    - insert_me9 - put-me9 - enter-me9 - change-here9 - my_example7
     - username:password - client_id:client_secret - :pass - id:value - user:pass:word
     + ada:pass7Qx + user:pass7Qx + id:values
     - REPLACED - not a real key - not_real
@@ -27949,6 +27990,8 @@ it is crossed out
     + k-x7
     + .xx + k7_x x + k**k7Qx** + **k7Qx**k
 it is text in another script
+    - პაროლი - a—b
+    + mậtkhẩu + ab€cd
     + k\uzzzz
     - \uD83D\uDC69
     + 7pä + k7\u0041 + k7\x1b
@@ -27964,6 +28007,9 @@ it is a mark for translators
     - crwdne780:0
     + crwdn7s12: + crwdns12 + k7crwdns12:0
 it is the name of an algorithm or an encoding
+    - AES/CBC/PKCS5Padding - DESede/CBC/PKCS5Padding - RSA/ECB/OAEP - Blowfish/CBC/PKCS5Padding - unicodebig
+    - unicodelittleunmarked - ssh-rsa - ssh-dss - ssh-ed25519 - ecdsa-sha2-nistp256 - sha2crypt - argon2i
+    - argon2d - aws4-hmac-sha256
     - x5t#S256 - x5t
     + x5t#S256k7 + k7x5t
     - latin1 - LATIN-1 - utf8 - UTF-16LE - us-ascii - ISO-8859-15
@@ -28003,6 +28049,7 @@ it is a number, a few bytes or a date
     - 2020-00-31 - 2020-01-01 - 2020-01-30
     + 2020-01-31T10:00-k100
 it is a version
+    - 1.2-0123abc - 1.2-rc.0123abc
     + !1.x + 1.z + x:!1.2 + a !1.2 + v1.2.3!
     - ~1.2 - <=1.2 - >=1.20 - 1.2 - 1.10.11 - 1.x - 1.*.* - 1.2+b-7 - 12.2-rc.1_x - = 1.2 - v1.2
     - v1.20.30-a.b_c+d
@@ -28017,6 +28064,7 @@ it is a version
     - 0.2
     + 1.2-! + k=1.2 + 1.2|| 3 + 1.2 ||3 + v11.22.33h1:x + v1.2.3/Go.mod
 it is a type, a state or a rule for a field
+    - varchar(20) - char(8) k7 - UserType - ab|cd:ef
     - locked
     + locked7 + lockedup
     - optional
@@ -28028,7 +28076,7 @@ it is a type, a state or a rule for a field
     + BArray + Abcdefghijklm7Array
     - nullable|string - max:255 - required_without:name
     - text - digest - boolean - bool - integer - int - number - function - sometimes - confirmed
-    - hashedValue
+    - hashedValue - bail
     - encrypted - size:8 - min:8
     - 1*
     + sometimesx9
@@ -28038,13 +28086,14 @@ it is a type, a state or a rule for a field
     - min:0
     + kbArray + A-Array + -1* + value_ + valid0 + valid_ + ktring + 0bArray + _bArray
 it is a hash
+    - $p-sha512$k7 - md5:k7
     - \$5\$k7 - me:$7$101$k7 - $H$k7 - $S$k7
     + $3$k7 + $2z$k7 + *{U40} + md5{a32} + Ab-c-{a32}
     + md5*k7 + aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:ag
     - $1$k7 - $5$k7 - $y$k7 - $P$k7 - $2a$k7 - $2x$k7 - $2y$k7 - $shiro1$k7 - x:$1$k7 - xy:$6$k7
     - {SSHA-256}k7 - {ssha}k7
     - xy:{MD5}k7 - SHA256:k7 - xy-SHA512:k7
-    + {AB}k7 + {ABCDEFGHIJKLM}k7 + Ab-c-{h31} + Ab-{h32} + k7$1$x
+    + {noop}k7 + {plain}k7 + {AB}k7 + {ABCDEFGHIJKLM}k7 + Ab-c-{h31} + Ab-{h32} + k7$1$x
     - $6$rounds=5000$k7Gs - $2b$12${A53} - $$2b$$12$${A53} - {SSHA}{B32}
     - pbkdf2_sha256$600000$x
     - $gy$k7 - $apr1$k7 - $md5$k7 - $sha1$k7 - $scrypt$k7 - $argon2id$k7 - $pbkdf2-sha256$k7
@@ -28069,8 +28118,10 @@ it is a hash
     + -y:{MD5}k7 + {CRYPT@-}k + AK-c-{h64} + md5*-7 + *{d40}- + md5{h32}. + 0b-c-{h64} + _b-c-{h64}
     + A0-c-{h64} + A_-c-{h64} + Ab-!-{h64} + *kBCDEF{d34}
 it is encrypted
+    - AES:{A40} - cipher:{A40} - kms:{A40} - sealed:{A40} - {{A44}}
     + AgE{B290} + ENC[x + enc:{A11}!
     + enc:{A11}
+    - CiQA{B60} - AQICAH{B60}
     - ENC({A20}) - encrypted:{A40} - vault:v1:{B40}
     - $ANSIBLE_VAULT;1.1 - AgA{B290} - gAAAAA{A9}
     - EJ[1:{B43}=:{B32}:{B40}] - ![{B22}==] - eyJpdiI6I{B40}
@@ -28083,6 +28134,7 @@ it is encrypted
     + eyJ-.a.-.-.-.- + AgA_{B290} + age1K{a50} + enc!:{A20} + ENC[0 + ENC[_ + age1_{a50} + eyJ!.b.c.d.e
     + eyJa.b.!.d.e + eyJa.b.c.!.e + eyJ-_a.!.-.-.-
 it is public
+    - age1{a50}
     - AAAAB3NzaC1yc2EAAAADAQABAAABAQ - AAAAC3NzaC1lZDI1NTE5AAAAI - AAAAE2VjZHNhLXNoYTItbmlzdHAyNTY
     + AAAAB3{A20} + AAAAk7{A20}
     + MIIDIjANBgkq + MIIBbjANBgkq + pk_prod_k7 + ssh_rsa AAAA
@@ -28100,12 +28152,14 @@ it is public
     - ssh-- AAAA
     + !/20130524/x + k1B5 2DC5 DD45  2F92 BE34 + eyJhbGci! + MFKwEw{A20} + K1B5 2DC5 DD45  2F92 BE34
 it goes on elsewhere
+    - k7${{ github.sha }}x9
     - k7${ - k7{{ - k7${{ - k7Qx9... - k7… - {A12}....{A12}
     + {A12}...{A12} + k7{ + {{k7 + ${{ k7
 it is an option of a command
     - --login - --udp-size=0 - --udp-size 0 - --a=
     + -login + --k7Q + k--login + --login- + --login!
 it is put in later
+    - $var.name - $var.name: - Bearer $K7 - __TOKEN__ - k7%1$s - $K7
     - k7$RANDOM$RANDOM
     + k7$RANDOMS + k7RANDOM
     - %.1f%% - %5.2f&b=c
@@ -28128,6 +28182,10 @@ it is put in later
     - %s_
     + %x!y% + $a:- + %K_y% + %(-)s + kd + %k + %d- + &-1 + %._y% + % _y%
 it is the name of a variable or a type
+    - DB_KEY - DB_TOKEN - DB_SECRET - DB_PASSWD - DB_AUTH - DB_FILE - DB_HASH - DB_HOST - DB_PATH - DB_SALT
+    - DB_TYPE - DB_URI - DB_URL - DB_USER - DB_VALUE - DB_PWD - a.b:app - a.b:cli - a.b:run
+    + DB_KEY=ab
+    + DB_PW=ab + DB_SECRET=ab + DB_TOKEN=ab + DB_PASS=ab
     - FILTER=integration - PORT=3002 yarn
     + DB_PASSWORD=tulip + K7_TOKEN=x + AB=x + ABC=7 + kABC=x + ABC=tulip7
     - CLOUD_CREDS
@@ -28150,6 +28208,8 @@ it is the name of a variable or a type
     + abc.De-
     + X-Ab-C_ + X-0pi-Key + X-_pi-Key + -X-Api-Key
 it is a call or a template
+    - File.read - document.cookie - os.environ - process.env - self.token - this.token - window.token
+    - []byte{7
     - +f);x - +(a - +a.b+c - +); - +a;
     + k+f) + +a + +
     - decrypt($k7);
@@ -28189,6 +28249,7 @@ what is after it says that it is cut off, or a name
     + k: x +  (x) => x
     + " . !x + " in - + [x + :x + k in x
 it is a pattern
+    - (?:ab)k7 - \x1b[k7
     - [a-z]7x - [0-9]7x - [^a-z]7x
     + ^k7 + k7^x$ + k7x$ + [7-9]x
     - [A-Za-z0-9]{5}
@@ -28208,13 +28269,20 @@ it is a URL or an ARN
     - s0://x
     + Kit+ssh://x + _3://x + s_://x + -arn:x9
 it is a sample from documentation
+    - FAKEACCESSk7 - FAKESECRETk7 - FAKEKEYk7 - FAKETOKENk7 - czZCaGRSa3F0MzpnWDFmQmF0M2JW
     - abcd efgh ijkl mnop - abcdefghijklmnop
     + k7abcd efgh ijkl mnop
+    - AQoEXAMPLEH4aoAH0gNCAPy - 7Fjfp0ZBr1KtDRbnfVdmIw - mF_9.B5f-4.1JqM - 45ghiukldjahdnhzdauz
+    - SplxlOBeZQQYbYS6WxSbIA - A3ddj3w - dpf43f3p2l4k3l03 - hh5s93j4hdidpola - hdhd0244k9j7ao03
+    - kkk9d7dh3k39sjv7 - 9djdj82h48djs9d2 - IkpvaG4gRG9lIiwi.SflKxwRJ - IkpvaG4gRG9lIiwi.TJVA95Or
+    - IkpvaG4gRG9lIiwi.KMUFsIDT - sample-k7
+    + IkpvaG4gRG9lIiwi.k7Qx9vLm + k7-sample
     - 2YotnFZFEjr1zCsicMWpAA - tGzv3JOkF0XG5Qx2TlKWIA - dGhlIHNhbXBsZSBub25jZQ== - gX1fBat3bV
     + k2YotnFZFEjr1zCsicMWpAA + tGzv3JOkF0XG5Qx2TlKWIAk + gX1fBat3bV7
     - JBSWY3DPEHPK3PXP - k7EXAMPLEKEY - EXAMPLE{A20}
     + kJBSWY3DPEHPK3PXP + EXAMPLEkey + 4eC39HqLyjWDarjtT1zdp7dd
 it is a file
+    - a.c - a.cc - a.cpp - a.cs - a.jar - a.kt - a.rs - a.swift - a.gz - a.tgz - a.war
     - $HOME/.ssh/k7 - ${HOME}/k7 - ${K:-$HOME/k7}
     + $HOMEk7/Qx + k7$HOME/Qx
     - a.b-c/d.pem - keys/server.pem - a.js - a.ts - a.json - a.yml - a.yaml - a.txt - a.key - a.crt
@@ -28240,7 +28308,10 @@ it is a package and its version
     - npm:^7.0.4 - some-library (>=3.0.0) - 1.2 || 3 - lib ^7.0 - lib >=7, <8 - a:b:1.2 - -0.2 - >0 x
     + k7Q1.2 + k7!!9 >x
 it says that it is wrong, or that any would do
-    - wrong - incorrect - WrongPass1 - incorrect_password - wrongkey
+    - nonmatching - not_matching - mismatch - nonmatches - short - too-short - bad - bad-default - bad_auth
+    - bad_credentials - default-value - does_not_matter - forgotten - garbage - wrong_hash - invalid
+    - not-right - bad_pwd - wrong_secret - wrong_token - should-not-be
+    - wrong - junk - incorrect - WrongPass1 - incorrect_password - wrongkey
     + correct + right-password + wrongly + k7wrong + wrong-k7-x9
 """
 
@@ -28324,6 +28395,20 @@ client.login(a.reset_toke·n, "nHuyWiB7yP5Zw52FIkcQ")
 settings["refresh_toke·n"] = "nHuyWiB7yP5Zw52FIkcQ"
 === it is in a mocked reply, a.rb
 stub.to_return(body: {"toke·n" => "2a1ace52255252df566af0faaedfbfa7"})
+m.andReturn(["toke·n" => "2a1ace52255252df566af0faaedfbfa7"])
+mockResponse({"toke·n" => "2a1ace52255252df566af0faaedfbfa7"})
+mockReply({"toke·n" => "2a1ace52255252df566af0faaedfbfa7"})
+mockReturnValue({"toke·n" => "2a1ace52255252df566af0faaedfbfa7"})
+mockResolvedValue({"toke·n" => "2a1ace52255252df566af0faaedfbfa7"})
+Fprintf(w, "%s", {"toke·n" => "2a1ace52255252df566af0faaedfbfa7"})
+respond_with_json({"toke·n" => "2a1ace52255252df566af0faaedfbfa7"})
+setBody({"toke·n" => "2a1ace52255252df566af0faaedfbfa7"})
+json_response({"toke·n" => "2a1ace52255252df566af0faaedfbfa7"})
+{"id" => 4, "note" => null, "test" => 1, "toke·n" => "{h32}", "a" => 1}
+{"id" => 4, "note" => None, "test" => 1, "toke·n" => "{h32}", "a" => 1}
+{"id" => 4, "note" => {}, "test" => 1, "toke·n" => "{h32}", "a" => 1}
+{"id" => 4, "note" => "", "test" => 1, "toke·n" => "{h32}", "a" => 1}
+m.willReturnMap(["toke·n" => "2a1ace52255252df566af0faaedfbfa7"])
 {"id" => 4, "note" => nil, "test" => false, "toke·n" => "2a1ace52255252df566af0faaedfbfa7", "total" => "0.00"}
 {"id": 4, "tags": [], "url": "a.local/4?ke·y=2a1ace52255252df566af0faaedfbfa7", "total": "0", "a": 1}
 === , a.rb
@@ -28367,6 +28452,11 @@ pas·sword: Zm9vOmJhcg==
 pas·sword: ZHVtbXk=
 === it is a translation, lang/ro.json
 "password": "parola",
+=== it is a translation, a.php
+$messages["pass·word"] = "parola7";
+$texts['pass·word'] = "parola7";
+$translations['pass·word'] = "parola7";
+messages['pass·word'] = "parola7";
 === , lang/ro/validation.py
 'password': 'parola',
 === , lang/settings.json
@@ -29215,6 +29305,19 @@ EXAM = r"""
 FEATURES = r"""
 A.java | pas·sword.equals("V4x7q") | last pas·sword, separator ==
 A.java | f().equalsPas·sword("V4x7q") | last -, separator ==
+a.js | pas·sword.eql("V4x7q") | separator ==
+a.js | pas·sword.is_equal("V4x7q") | separator ==
+a.py | append("pass·word", "V4x7q") | separator =
+a.py | authenticate("pass·word", "V4x7q") | separator =
+a.py | config("pass·word", "V4x7q") | separator =
+a.py | default("pass·word", "V4x7q") | separator =
+a.py | field("pass·word", "V4x7q") | separator =
+a.py | login("pass·word", "V4x7q") | separator =
+a.py | option("pass·word", "V4x7q") | separator =
+a.py | property("pass·word", "V4x7q") | separator =
+a.py | pass·word_again = "V4x7q" | ends telltale
+a.py | pass·word_repeat = "V4x7q" | ends telltale
+A.java | pas·sword.compareToIgnoreCase("V4x7q") | separator ==
 a.xml | <pas·sword>tulip harbor lantern seven</pas·sword> | symbols 0s
 a.py | x; pass·word = "V7 k", # x | digits two, symbols 0s
 a.py | the pass·word_of_the_day is = "V47x"[0] | ends -
@@ -29297,6 +29400,65 @@ LOGS_IN = [
     'def test_a():\n    user = User(pass·word="VALUE")\n    log_in(user, "VALUE")',
     'def test_a():\n    log_in(user, "VALUE")\n    user = User(pass·word="VALUE")',
 ]
+
+
+# The beginning of a test, as frameworks have it.
+TESTS = """
+def test_a():
+  async def test_a():
+class ATests:
+describe('a', () => {
+context "a" do
+  it('a', () => {
+scenario "a" do
+test.each("a", () => {
+@Test
+@ParameterizedTest
+  [Fact]
+[Theory]
+  [TestMethod]
+[Test]
+#[test]
+#[tokio::test]
+func TestA(t *testing.T) {
+  public function testA() {
+  func testA() {
+  use AppWeb.ConnCase
+  use App.SchemaCase
+  use App.DataCase, async: true
+  use ExUnit.Case
+"""
+
+
+def test_a_test_is_known_by_how_its_framework_has_it_begin():
+    line = "  user = User(pass" + 'word="s3cret77")\n'
+    assert [row for row in rows_of(TESTS) if reported(f"{row}\n{line}", "a.py")] == []
+    assert reported(f"attest(a)\n{line}", "a.py") == ["password"]
+
+
+LOGGING_IN = """
+sign_in(user)
+authenticate(user)
+check_password(user)
+verify_password(user)
+match_password(user)
+connect(user)
+url = {host: "a"}
+url = {hostname: "a"}
+url = "http://localhost"
+a = database()
+a = postgres()
+a = mysql()
+a = redis()
+a = container()
+a = session()
+"""
+
+
+def test_a_variable_of_a_test_is_reported_if_anything_in_it_logs_in():
+    line = "def test_a():\n  pass" + 'word = "s3cret77"\n'
+    assert reported(f"{line}  ghost(a)\n", "a.py") == []
+    assert [row for row in rows_of(LOGGING_IN) if not reported(f"{line}  {row}\n", "a.py")] == []
 
 
 @pytest.mark.parametrize("value", ["s3cret77", "MyPassw0rd!", "482136"])
@@ -29996,6 +30158,16 @@ REFUSED_JWTS = [
 ]
 
 
+def test_a_web_token_is_to_be_refused_by_its_name_or_by_what_its_test_expects():
+    value = f'"{WEB_TOKEN}.{JWT_END}"'
+    names = "bad_token broken_token forged_jwt invalid_jwt malformed_token tampered_token wrong_access_token"
+    assert [name for name in (*names.split(), "wrong_id_token") if reported(f"{name} := {value}")] == []
+    test = 'test "a" do\n  x = ' + value + "\n  assert verify(x) == "
+    errors = "signature_error signature_invalid SignatureMismatch invalid_token bad_signature malformed"
+    assert [error for error in errors.split() if reported(test + error)] == []
+    assert reported(f"{test}token") == ["jwt"]
+
+
 @pytest.mark.parametrize("text", REFUSED_JWTS)
 def test_a_web_token_that_is_to_be_refused_is_a_finding_of_low_confidence(text):
     assert found(text) and not reported(text)
@@ -30011,6 +30183,7 @@ def test_a_web_token_that_is_to_be_refused_is_a_finding_of_low_confidence(text):
         '"current_key": "{key}"',
         "<script src='https://maps.googleapis.com/maps/api/js?key={key}'>",
         'const app = initializeApp({{\n  apiKey: "{key}",\n  authDomain: "x.local"',
+        'const app = initializeApp({{\n  apiKey: "{key}",\n  messagingSenderId: "1"',
         "<key>API_KEY</key>\n<string>{key}</string>\n<key>GCM_SENDER_ID</key>",
     ],
 )
@@ -30303,7 +30476,8 @@ def test_no_detector_changes_a_verdict():
 
 def test_a_key_in_hexadecimal_beside_what_it_encrypts_is_low_and_says_why():
     key, why = ps.make_samples('"api_key": "{h32}"'), "it is beside what it encrypts, in a test vector"
-    for rest, is_low in (("CT=1", True), ("'pt' : 1", True), ('"ctx": 1', False), ("act: 1", False)):
+    rests = ("CT=1", "'pt' : 1", "aad: 1", "cipher_text=1", "plaintext: 1")
+    for rest, is_low in (*((rest, True) for rest in rests), ('"ctx": 1', False), ("act: 1", False)):
         for text in (f"{key}, {rest}\n", f"{rest}\n{key}\n"):
             (span,) = [span for span in ps.find_spans(text.encode(), "a.json") if span.rule.id == "key"]
             assert (span.confidence == "low", span.reason == why) == (is_low, is_low), text
