@@ -14435,6 +14435,7 @@ _TYPED = lazily(  # eight letters or more with a digit, and a symbol or both cas
 _NO_PROSE = lazily(rb"[|>!\r\n]|[^\s\"'`,;<>(){}&|\\\[\]0-9]{0,299}[0-9]")  # a block, or a word with a digit
 _OPERATORS = (b"!=", b"!==", b"||", b"||=", b"??", b"??=", b"?:", b"::")
 _SAME_AS_EQUALS = dict.fromkeys((b"->", b"<-", b"to", b"BY", b"by"), "=")
+# What follows the \ of an escape in JSON: the name in \u0026token= is token.
 _CODE_POINT = lazily(rb"u[0-9a-fA-F]{4}")
 _NULL = lazily(  # a value of a language, or a tag of YAML before a value from elsewhere
     rb"""(?xi)
@@ -14444,7 +14445,7 @@ _NULL = lazily(  # a value of a language, or a tag of YAML before a value from e
     """
 )
 Detected = tuple["Iterable[Span]", int]  # what was found, and where to go on
-Detector = Callable[[bytes, int], Detected]  # takes a window and where a keyword ends
+Detector = Callable[[bytes, int], Detected]  # takes a text and where a keyword in it ends
 MAX_ITEMS = 50  # of one list
 _IS_KEY = lazily(rb"\s{0,9}[:=](?!=)")  # of a mapping
 _NEXT_ITEM = lazily(
@@ -14469,9 +14470,13 @@ _BARE_VALUES = {
 }
 _REMARK = lazily(rb"#[ \t]?[a-z]+(?!\S)")  # where a value is missing
 _PHRASE = lazily(rb"(?!\{\{)(?=.*\s)(?:\D*\Z|.*[\"'(){}<>@])")  # or code
+# What is before a name that has a line to itself; its first letters may be part of that.
 _LINE_BEGIN = lazily(rb"[ \t]*%?(?:(?:export|set|local|readonly|ENV|ARG|-)[ \t]+)?(?:\w[\w.$-]*)?\Z")
+# What is before a whole assignment in quotes, the item of a list in YAML.
 _ITEM_BEGIN = lazily(rb"[ \t]*-[ \t]+[\"']\Z")
+# A long string that sets things as a file does: the line below its opening quotes, but for comments, assigns.
 _SETS = lazily(rb"[^\n]{0,200}\n\s{0,200}(?:#[^\n]{0,200}\n\s{0,99}){0,9}[-\w. ]{1,60}[:={](?!=)")
+# What is before a long string that is assigned, passed or returned, up to the letters of its prefix.
 _PASSED = lazily(rb"(?:[=(,\[{+>]\s{0,19}|(?::|\breturn) {0,9})[A-Za-z$@]{0,3}\Z")
 # What a value falls back on: ${NAME:-value}, {{ name | default("value") }}, getenv("NAME", "value").
 _DEFAULT = lazily(
@@ -14480,6 +14485,7 @@ _DEFAULT = lazily(
     |\{\{.*\bdefault[ (]{1,2}["']([^"'{}]+)["'].*\}\})\Z
     """
 )
+# A call that may read, and fall back on its next argument.
 _DEFAULTING = lazily(rb"(?i)env|get|config|option|default|fetch|param|lookup|setting")
 _SECOND_ARGUMENT = lazily(rb"[\"']\s{0,9},\s{0,40}(?:\w{1,20}=)?[bru]?[\"']([^\"'\\\n]{1,300})[\"']\s{0,9}\)")
 
@@ -14493,9 +14499,9 @@ class _FileKind(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A value that is assigned to a name, and the line around it."""
+    """A value that is assigned to a name, and the line around it; places are bytes of the text searched."""
 
-    start: int  # of the value, in its window
+    start: int  # of the value
     end: int
     kind: str  # what the name is about: a key of _SECRET_WORDS
     name: str  # this, the value and the line are text with one character for each byte
@@ -14504,7 +14510,7 @@ class Candidate(NamedTuple):
     value: str
     language: str  # the kind of a _Language, but "config" for JSON_SETTINGS
     before: str = ""  # the line up to the name, its last 200 bytes
-    after: str = ""  # the line from the value's end, its first 120 bytes
+    after: str = ""  # the line from the value's end on, with the closing quote; its first 120 bytes
     file: _FileKind = _FileKind()  # set when it is judged
 
     def __repr__(self) -> str:
@@ -14512,9 +14518,9 @@ class Candidate(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A place that a detector found, and the verdict on it."""
+    """A place that a detector found, in bytes of the text it was given, and the verdict on it."""
 
-    start: int  # of the value, in its window
+    start: int  # of the value
     end: int
     rule: Rule
     confidence: str  # "high", "medium", "low", or "" for no finding
@@ -15060,7 +15066,9 @@ _ATTRIBUTE = lazily(  # of an object in braces or in a tag, or an argument
 _ELEMENT = lazily(
     _BETWEEN + rb"<(?P<key>[\w.:-]{1,40})(?P<end>)(?: [^<>]{0,80})?>[^<]{0,300}</[\w.:-]{1,40}>"
 )
+# A tag that isn't closed by its own />, so that text or an element follows.
 _OPEN_TAG = lazily(rb"<(?:[^<>\"']|\"[^\"\n]{0,300}\"|'[^'\n]{0,300}'){1,200}(?<!/)>")
+# The tag of an element that begins with another one.
 _PARENT = lazily(rb"<[\w.:-]{1,40}(?: [^<>]{0,80})?>(?=\s{0,40}<[\w.:-])")
 _LINE_OF_YAML = lazily(
     rb"(?P<indent>[ ]*(?:-[ ]+)?)(?:[\"']?(?P<key>[\w.@-]{1,40})(?P<end>)[\"']?[ ]{0,9}:(?=\s))?"
@@ -15368,6 +15376,7 @@ _MIXTURE = lazily(r"(?=\D{0,99}\d)[^A-Za-z]{0,99}[A-Za-z]")
 _HEX_RUN = lazily(r"(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{16}|(?=\d*[A-F])(?=[A-F]*\d)[0-9A-F]{16}")
 _CAMEL_NAME = lazily(r"(?=\w*[a-z][A-Z]|\w*_)[A-Za-z_]\w*\Z")
 _CAMEL_CASE = lazily(r"[A-Z][a-z]{2,}|(?<![A-Za-z0-9])[a-z]{3,}(?=[A-Z_])")  # the words of GetUserName2
+# A piece between _ and - that is one word in one way of writing, or empty.
 _ONE_WORD = lazily(r"(?:[A-Z]?[a-z]*|[A-Z]+)\Z")
 _LONG_WORD = lazily(r"[a-z]{6,}|[A-Z]{6,}")
 _SPACE = lazily(r"\s")
@@ -15379,7 +15388,9 @@ _CLASS_OF = b"-" * 48 + b"0" * 10 + b"-" * 7 + b"A" * 26 + b"-" * 6 + b"a" * 26 
 # Values that differ in their digits share one cache entry.
 _DIGITS_TO_0 = bytes.maketrans(b"123456789", b"000000000")
 _PAIR = lazily("(?=([a-z]{2}))")
-_IN_SENTENCES = lazily(r"\b(?:the|your|and|are|not|for|with|must|can|has|have|this|that|from|only|use|you)\b")
+_WORD_OF_SENTENCE = lazily(
+    r"\b(?:the|your|and|are|not|for|with|must|can|has|have|this|that|from|only|use|you)\b"
+)
 _SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers and paths don't have
 _SYMBOLS_OF_CODE = frozenset("\"'()[]{}<>=;`+")
 # Made by .training/train.py: each group of features, then its values and their weights.
@@ -15479,7 +15490,7 @@ def _separator_of(c: Candidate) -> str:
 def _is_passphrase(value: str) -> bool:
     """Return whether a value is four to eight words that make no sentence, as diceware has them."""
     is_words = re.fullmatch("[a-z]{3,10}(?: [a-z]{3,10}){3,7}", value)
-    return bool(is_words) and not _IN_SENTENCES.search(value)
+    return bool(is_words) and not _WORD_OF_SENTENCE.search(value)
 
 
 @lru_cache(4096)
@@ -15525,7 +15536,7 @@ def _features_of_value(zeroed: bytes) -> tuple[str, ...]:
 
 
 def wordness(value: str) -> str:
-    """Return how common its pairs of letters are in words: "0" to "9", or "few" if it has under three."""
+    """Return how common its pairs of letters are in words: "0" to "9", or "few" for less than three pairs."""
     often = _letter_pairs()
     pairs = [often[pair] for pair in _PAIR.findall(value.lower())]
     return str(round(sum(pairs) / len(pairs))) if len(pairs) > 2 else "few"
@@ -15552,7 +15563,7 @@ def _features_of_origin(c: Candidate) -> list[str]:
 
 
 def _ends_telltale(name: str) -> bool:
-    """Return whether the last word of a name says that its value is a secret."""
+    """Return whether the last word of a name says that its value is a secret, `_confirm` and such aside."""
     words = words_of(_CONFIRMING.sub("", name))
     return bool(words) and (words[-1] == "by" or bool(kind_of_name(words[-1])))
 
@@ -16103,6 +16114,7 @@ _OWN_SECRET = lazily(  # the name of one that whoever runs an application choose
     """
 )
 _THREE_WORDS = lazily(r"(?=.{10})[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+){2,}[!.]?\Z")
+# 0123456789abcdef0123…
 _COUNTS_UP = lazily(r"(?:0?123456789(?:0|abcdef)?){1,7}[0-9a-f]{0,9}\Z")
 _PART_OF_PHRASE = lazily(r"(?!(?:key|secret|some|test|the|value|your)\Z)\w*[a-z]{3}")
 
@@ -16127,7 +16139,7 @@ def _is_chosen_secret(c: Candidate) -> bool:
     return sum(word not in name and bool(_PART_OF_PHRASE.match(word)) for word in set(words)) > 1
 
 
-_TELLTALE_WORD = lazily(r"(?:[a-z]{2,6}(?:pass(?:wd|word)?|pwd)|[a-z]{0,6}secret)\Z")  # testpass
+_MADE_UP_WORD = lazily(r"(?:[a-z]{2,6}(?:pass(?:wd|word)?|pwd)|[a-z]{0,6}secret)\Z")  # testpass
 _DOTTED_NAME = lazily(r"[A-Za-z_-]+\Z|[a-z]\w*(?:\.[a-z]\w*)+\Z")
 
 
@@ -16139,7 +16151,7 @@ def _names_a_field(c: Candidate) -> bool:
     words = words_of(c.value)
     if not kind_of_name(c.value) or not _DOTTED_NAME.match(c.value):
         return False
-    is_made_up = _TELLTALE_WORD.match(c.value) or (is_weak(c.value) and len(c.value) > 8)
+    is_made_up = _MADE_UP_WORD.match(c.value) or (is_weak(c.value) and len(c.value) > 8)
     return len(words) > 1 or words[0] in words_of(c.name) or not is_made_up
 
 
@@ -16152,7 +16164,7 @@ _OPENING_KEY = lazily(  # words of a name that say what a key opens, signs or en
 
 
 def _opens_something(c: Candidate) -> bool:
-    """Return whether the name is of a secret, or of a key that says what it opens.
+    """Return whether the name ends with "secret", or is of a key and says what that opens.
 
     A variable of the environment needn't say that: STRIPE_KEY, but not gateway_key.
     """
@@ -16230,6 +16242,7 @@ _SAMPLE_TOKEN = lazily(  # abc123xyz, access-token-1234
 _TELLTALE_PART = lazily(
     r"p[a@4][s$5]{2}|pwd|s[3e]cr[3e]t|token"
 )  # of a value that says what it is: P4ssword, s3cret
+# The closing quote of an item, behind which the list goes on with plain ones and ends.
 _ENDS_LIST = lazily(r"[\"'](?:, ?[\"'][\w-]{1,40}[\"']){0,9}\]")
 _ASSERTS = lazily(r"(?i)\b(?:assert|expect)\w*\(|\bcontains?Entry\([\"']\Z")
 _MOCKS_REPLY = lazily(  # .reply(200, {, .to_return(body: , mockResponse(, Fprint(w,
@@ -16763,10 +16776,12 @@ _IN_CONTEXT = (
 # at a few thousand bytes, and returns spans and where to go on.
 
 MAX_AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
+# A key for AES and the like, as test vectors have it.
 _HEX_KEY = lazily(r"(?i)(?:0x)?(?:[0-9a-f]{2}){16,64}\Z")
 _HEX_HASH = lazily(r"(?:[0-9a-f]{16}|[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})\Z")
 _RESOURCE_ID = lazily(r"[A-Za-z0-9]{16,64}\Z")
 _COLLECTION = lazily(rb"/[a-z_]{2,30}s/\Z")
+# A line, as in a list of checksums, that gives a name (group 1) a hash (group 2).
 _HASH_LINE = lazily(rb"(?m)^\s*[\"']?([\w./-]{1,200})[\"']?[ ]?[:=][ ]?[\"']?([0-9a-f]{16,64})[\"']?,?\r?$")
 _REACH_OF_HASHES = 2000  # bytes from a value in hex to others
 _REACH_OF_LOGIN = 2000  # bytes from a value that a test sets to a login with it
@@ -16786,10 +16801,12 @@ _LOGS_IN = lazily(
     rb"|database|postgres|mysql|redis|container|session"
 )
 _ENDS_STATEMENT = lazily(r"[\"'`]?\s*;?\s*\Z")
+# Names of what a test vector encrypts, and of the result.
 _KNOWN_ANSWER = lazily(rb"(?i)\b(?:aad|ct|pt|(?:cipher|plain)_?text)[\"']?\s{0,9}[:=]")
 _PASSES_TO = lazily(rb"(?i)[:{]\s{0,60}[\"']?pass[\"']?:[ \t]{0,9}[\"']?\Z")  # the first in its mapping
 # Its letters first, which are found ten times as fast in one case as in both.
 _NAME_IN_TEXT = lazily(rb"name(?<!\wname)[\"']?:[ \t]{0,9}[\"']?([\w./-]{1,99})")
+# What is before the id of a key, by its name.
 _NAMED_SID = lazily(rb"(?:(?:\b|_)(?i:sid)|[a-z]Sid)[\"']?\s{0,9}[:=]\s{0,9}[\"'`]?\Z")
 
 
@@ -17002,12 +17019,14 @@ _LITERAL_AFTER = lazily(rb"([\"'])" + _JOIN + rb"\1(?P<part>[^\"'\\\n]{1,200})")
 _MAX_PARTS = 8  # of a split token before its longest
 _HASH_NAMES = (b"sha1:", b"sha256:", b"sha512:")  # what precedes most runs in lock files
 _REACH_OF_PREFIX = 100  # bytes from a prefix to the first run in its token
+# The first two characters of a word, by which prefixes are looked up.
 _WORD_BEGIN = lazily(rb"(?s)(?<![A-Za-z0-9_-])[A-Za-z0-9].")
 _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
 # Text in Base64, by the bits that are zero in ASCII; of random letters, one in 30,000 looks like it.
 _ENCODED_TEXT = lazily(rb"(?:[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9_-]){5}")
 _BASE64 = lazily(rb"(?:[A-Za-z0-9+/]{60,76}\r?\n[ \t]*)*[A-Za-z0-9+/_-]+={0,2}")  # also in lines
 _NO_TEXT = lazily(rb"[\0-\x08\x0e-\x1f]")
+# 60 characters of Base64 as drawn: with three digits and three capitals, which paths and words don't have.
 _BASE64_BEFORE = lazily(rb"(?=(?:\D{0,59}\d){3})(?=(?:[^A-Z]{0,59}[A-Z]){3})[A-Za-z0-9+/]{60}")
 _AWS_SECRET = lazily(rb"(?<![A-Za-z0-9+/=_.-])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_(-]|\.[a-z])")
 _HEX_OR_WORDS = lazily(rb"[0-9a-f]+|[0-9A-F]+|[A-Za-z/+]+")  # a hash, or words
@@ -17276,6 +17295,7 @@ def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
 
 # --- patterns around keywords ---
 
+# What isn't Base64 between the lines of a key: escaped line breaks, and headers such as `Proc-Type: `.
 _KEY_NOISE = lazily(rb"\\[nrt]|[A-Za-z-]{3,20}: [^\r\n\\]{1,200}")
 _BASE64_RUN = lazily(rb"[A-Za-z0-9+/]{16,}")
 _KEY_STORE = lazily(  # PKCS 12, or Java's own, by the object identifier of a private key in it
@@ -20666,8 +20686,8 @@ def _uses_in(shown: str, text: str) -> Iterator[_Use]:
 def _find_ways(ways: Iterable[_Way], shown: str, text: str) -> Iterator[tuple[_Way, int, re.Match[str]]]:
     """Yield (way, line of the name, match) for each match in a file of this name, way by way.
 
-    Lines count from 1. Left out is what is on a line that is a comment, unless it begins with it: such a way
-    looks for comments.
+    Lines count from 1. Left out is a match on a line that is a comment, unless it begins with the line: such
+    a way looks for comments.
     """
     import bisect
 
