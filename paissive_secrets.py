@@ -2589,10 +2589,10 @@ class Store:
         """
         return type(self).__name__
 
-    def check_known(self) -> None:
-        """Raise Unsafe unless the user has confirmed which store this is.
+    def check_may_run_commands(self) -> None:
+        """Raise an error unless commands that its policies name may run.
 
-        Call this before running a command that a policy of the store names.
+        Unsafe: the user hasn't confirmed which store this is.
         """
 
     # How it opens and closes, and how long it lives.
@@ -3763,6 +3763,8 @@ class EnvironmentStore(LockingStore):
     def __repr__(self) -> str:
         return f"<EnvironmentStore with {self.plaintext_file() or 'no dotenv file'}>"
 
+    # Secrets.
+
     def get(self, name: str) -> str:
         """Return the variable, else a mounted file's text, else .env's.
 
@@ -3795,14 +3797,41 @@ class EnvironmentStore(LockingStore):
             self._check_not_moved(name, self.moved())
         raise not_found_error(name, self._places_searched(), self._hint_if_missing())
 
-    def check_not_pending(self, *names: str) -> None:
-        """Raise Conflict if the file that `set` writes has a pending value."""
-        if not self._writes_file():  # no rotation is for a process alone
-            return
-        assigned = self._load().assigned
-        for name in names:
-            if variable_name(name + STAGES["pending"]) in assigned:
-                raise unfinished_error(name)
+    def get_everything(self) -> dict[str, str]:
+        """Return all values by name.
+
+        Left out, with a warning, are mounted files that can't be read.
+        """
+        found = {}
+        for name in self.names():
+            path = credential_path(name)
+            try:
+                found[name] = self.get(name)
+            except NotFound:  # it was deleted meanwhile
+                continue
+            except SecretsError as error:
+                if not path:
+                    raise
+                # Another service's file may be mounted here as well, and is no reason to fail.
+                warn_once(f"{error.message}; it is left out")
+        return found
+
+    def names(self) -> Iterator[str]:
+        """Yield the names of secrets: of the dotenv file, variables and files.
+
+        Left out are settings, unless `set` made them here, what `delete`
+        hides here, and names that no variable can have. Of several
+        spellings of a variable there is one.
+        """
+        found = {*self._load().split(os.environ)[0], *_credential_names(), *_secret_variables()}
+        hidden = self._deleted_here.difference(os.environ)
+        found = {name for name in found if variable_name(name) not in hidden}
+        found |= self._set_here & set(os.environ)  # whatever they look like: the program calls them secrets
+        return iter(_one_spelling_each(found))
+
+    def names_to_suggest(self) -> Iterable[str]:
+        """Return all names."""
+        return self.names()
 
     def _set_all(self, values: Mapping[str, str], check: Callable[[], None] | None) -> None:
         """Set values in the dotenv file, if this store writes it, and in variables; `check` is called first.
@@ -3901,45 +3930,69 @@ class EnvironmentStore(LockingStore):
             self._rewrite(change)
         os.environ.pop(variable, None)
 
-    def names(self) -> Iterator[str]:
-        """Yield the names of secrets: of the dotenv file, variables and files.
+    def check_not_pending(self, *names: str) -> None:
+        """Raise Conflict if the file that `set` writes has a pending value."""
+        if not self._writes_file():  # no rotation is for a process alone
+            return
+        assigned = self._load().assigned
+        for name in names:
+            if variable_name(name + STAGES["pending"]) in assigned:
+                raise unfinished_error(name)
 
-        Left out are settings, unless `set` made them here, what `delete`
-        hides here, and names that no variable can have. Of several
-        spellings of a variable there is one.
+    # Names, and where their values are.
+
+    def canonical_name(self, name: str) -> str:
+        """Return the name's variable."""
+        return variable_name(name)
+
+    def stage_name(self, name: str, stage: str) -> str:
+        """Return the name under which a stage of a secret is stored.
+
+        For a stage itself, return the name in the file: see `_key_in`.
         """
-        found = {*self._load().split(os.environ)[0], *_credential_names(), *_secret_variables()}
-        hidden = self._deleted_here.difference(os.environ)
-        found = {name for name in found if variable_name(name) not in hidden}
-        found |= self._set_here & set(os.environ)  # whatever they look like: the program calls them secrets
-        return iter(_one_spelling_each(found))
-
-    def names_to_suggest(self) -> Iterable[str]:
-        """Return all names."""
-        return self.names()
+        if stage == "current" and base_of_stage(variable_name(check_name(name))):
+            return _key_in(self._load(), name)
+        return super().stage_name(name, stage)
 
     def location(self) -> str:
         """Return "env FILE", with symlinks resolved."""
         return f"env {os.path.realpath(self.plaintext_file())}"
 
-    def get_everything(self) -> dict[str, str]:
-        """Return all values by name.
+    def persistent_view(self) -> EnvironmentStore:
+        """Return a view that writes the dotenv file."""
+        import copy
 
-        Left out, with a warning, are mounted files that can't be read.
+        # A copy, of whatever class this is: a user's may have been derived from it.
+        view = copy.copy(self)
+        view._persists = True
+        return view
+
+    def outlives_process(self) -> bool:
+        """Return whether `set` writes a file."""
+        return self._writes_file() and self._configured_file() != ""
+
+    def plaintext_file(self) -> str:
+        """Return the path of the dotenv file, which need not exist, or ""."""
+        configured = self._configured_file()
+        if configured is not None or not self._folder:
+            return configured or ""
+        # Messages show the short name while it is clear which .env that is.
+        return ".env" if working_directory() == self._folder else os.path.join(self._folder, ".env")
+
+    def overridden_by(self, name: str) -> str:
+        """Return what hides the file's value: "variable X", a path, ""."""
+        variable = checked_variable(name)
+        return f"variable {variable}" if variable in os.environ else credential_path(name)
+
+    def is_provided(self, variable: str) -> bool:
+        """Return whether a variable or a mounted file comes before the file.
+
+        True, too, for a variable that this process has deleted: the file
+        doesn't count for it any more.
         """
-        found = {}
-        for name in self.names():
-            path = credential_path(name)
-            try:
-                found[name] = self.get(name)
-            except NotFound:  # it was deleted meanwhile
-                continue
-            except SecretsError as error:
-                if not path:
-                    raise
-                # Another service's file may be mounted here as well, and is no reason to fail.
-                warn_once(f"{error.message}; it is left out")
-        return found
+        return variable in os.environ or variable in self._deleted_here or credential_path(variable) != ""
+
+    # Secrets that were moved to another store.
 
     def moved(self) -> dict[str, str]:
         """Return {variable: backend} of secrets that were moved elsewhere.
@@ -3989,17 +4042,26 @@ class EnvironmentStore(LockingStore):
                 found[variable] = values[name]
         return found
 
-    def is_provided(self, variable: str) -> bool:
-        """Return whether a variable or a mounted file comes before the file.
+    def _moved(self) -> dict[str, str]:
+        """Return {variable: backend} of all moved secrets, also of those that a variable has."""
+        return {variable_name(name): backend for name, backend in self._load().moved.items()}
 
-        True, too, for a variable that this process has deleted: the file
-        doesn't count for it any more.
-        """
-        return variable in os.environ or variable in self._deleted_here or credential_path(variable) != ""
+    def _check_not_moved(self, name: str, moved: Mapping[str, str]) -> None:
+        """Raise Moved if the secret that has this name, or this stage, is in `moved`: {variable: backend}."""
+        variable = variable_name(name)
+        secret = base_of_stage(variable) or variable
+        backend = moved.get(secret)
+        if backend:
+            problem = f"{show(secret)} is in the {backend} store, as {self.plaintext_file()} says"
+            hint = f'use --backend {backend} or, in a program, load_env(backend="{backend}")'
+            raise Moved(problem, hint=hint, backend=backend)
 
-    def reserved_settings(self) -> Iterable[str]:
-        """Return the settings of this tool and of Vault in the file."""
-        return filter(is_store_setting, map(variable_name, self._load().assigned))
+    # Settings and references.
+
+    def holds_secret(self, name: str, value: str) -> bool:
+        """Return whether it is a secret; all that `set` made here is one."""
+        variable = variable_name(name)
+        return variable in self._set_here or is_secret(variable, value)
 
     def plain_settings(self) -> dict[str, str]:
         """Return the file's settings that no variable has, by variable."""
@@ -4008,49 +4070,9 @@ class EnvironmentStore(LockingStore):
         left_out = {*filter(is_store_setting, found), *os.environ, *self._deleted_here}
         return {name: value for name, value in found.items() if name not in left_out}
 
-    def canonical_name(self, name: str) -> str:
-        """Return the name's variable."""
-        return variable_name(name)
-
-    def stage_name(self, name: str, stage: str) -> str:
-        """Return the name under which a stage of a secret is stored.
-
-        For a stage itself, return the name in the file: see `_key_in`.
-        """
-        if stage == "current" and base_of_stage(variable_name(check_name(name))):
-            return _key_in(self._load(), name)
-        return super().stage_name(name, stage)
-
-    def persistent_view(self) -> EnvironmentStore:
-        """Return a view that writes the dotenv file."""
-        import copy
-
-        # A copy, of whatever class this is: a user's may have been derived from it.
-        view = copy.copy(self)
-        view._persists = True
-        return view
-
-    def outlives_process(self) -> bool:
-        """Return whether `set` writes a file."""
-        return self._writes_file() and self._configured_file() != ""
-
-    def plaintext_file(self) -> str:
-        """Return the path of the dotenv file, which need not exist, or ""."""
-        configured = self._configured_file()
-        if configured is not None or not self._folder:
-            return configured or ""
-        # Messages show the short name while it is clear which .env that is.
-        return ".env" if working_directory() == self._folder else os.path.join(self._folder, ".env")
-
-    def holds_secret(self, name: str, value: str) -> bool:
-        """Return whether it is a secret; all that `set` made here is one."""
-        variable = variable_name(name)
-        return variable in self._set_here or is_secret(variable, value)
-
-    def overridden_by(self, name: str) -> str:
-        """Return what hides the file's value: "variable X", a path, ""."""
-        variable = checked_variable(name)
-        return f"variable {variable}" if variable in os.environ else credential_path(name)
+    def reserved_settings(self) -> Iterable[str]:
+        """Return the settings of this tool and of Vault in the file."""
+        return filter(is_store_setting, map(variable_name, self._load().assigned))
 
     def references_to_follow(self, *names: str) -> dict[str, str]:
         """Return {name: value} of values that are or have references.
@@ -4068,6 +4090,8 @@ class EnvironmentStore(LockingStore):
                 if looks_like_reference(value := self.get(name)):
                     found[name] = value
         return found
+
+    # What users are shown.
 
     def notes_on_set(self, *names: str) -> Iterator[str]:
         """Yield notes for a user who has just set these in the file.
@@ -4105,20 +4129,6 @@ class EnvironmentStore(LockingStore):
         except SecretsError as error:
             yield "problem", error
 
-    def _moved(self) -> dict[str, str]:
-        """Return {variable: backend} of all moved secrets, also of those that a variable has."""
-        return {variable_name(name): backend for name, backend in self._load().moved.items()}
-
-    def _check_not_moved(self, name: str, moved: Mapping[str, str]) -> None:
-        """Raise Moved if the secret that has this name, or this stage, is in `moved`: {variable: backend}."""
-        variable = variable_name(name)
-        secret = base_of_stage(variable) or variable
-        backend = moved.get(secret)
-        if backend:
-            problem = f"{show(secret)} is in the {backend} store, as {self.plaintext_file()} says"
-            hint = f'use --backend {backend} or, in a program, load_env(backend="{backend}")'
-            raise Moved(problem, hint=hint, backend=backend)
-
     def _hint_if_missing(self) -> str:
         """Return the hint for a missing secret: which dotenv file isn't read and why, or else "see: list"."""
         configured = self._configured_file()
@@ -4134,6 +4144,8 @@ class EnvironmentStore(LockingStore):
         """Return where this store looks, for an error: "the environment", and the file if there is one."""
         dotenv = self._load()
         return f"the environment or {dotenv.where}" if dotenv is not _NO_DOTENV else "the environment"
+
+    # The dotenv file.
 
     def _configured_file(self) -> str | None:
         """Return the dotenv file that the program or PAISSIVE_ENV_FILE names.
@@ -6894,7 +6906,7 @@ class FileStore(LockingStore):
         if password:
             new_passphrase(password)  # raises BadValue for a bad one
 
-    def check_known(self) -> None:
+    def check_may_run_commands(self) -> None:
         """Raise an error unless commands of this store's policies may run.
 
         Unsafe: it was never confirmed here. Conflict: a newer version of
@@ -8823,6 +8835,22 @@ class VaultStore(Store):
         self._may_patch = True  # until a PATCH is refused
         self._documents: dict[_Path, _Secret] | None = None  # that a view has read; None in the store itself
 
+    def __deepcopy__(self, memo: object) -> VaultStore:
+        """Return a store with the same settings, and a session of its own."""
+        import copy
+
+        other = copy.copy(self)
+        other._open()
+        return other
+
+    @property
+    def _session(self) -> Session:
+        """The session of this process, which goes on with the parent's token after a fork."""
+        session = self._any_session
+        if session.pid != os.getpid():
+            session.reset(session.transport.newest)
+        return session
+
     def reading_view(self) -> VaultStore:
         """Return a view that reads each secret once, and refuses to write.
 
@@ -8833,14 +8861,6 @@ class VaultStore(Store):
         view = copy.copy(self)  # of its class, which may be a user's
         view._documents = {}
         return view
-
-    def __deepcopy__(self, memo: object) -> VaultStore:
-        """Return a store with the same settings, and a session of its own."""
-        import copy
-
-        other = copy.copy(self)
-        other._open()
-        return other
 
     def location(self) -> str:
         """Return the id of the mount, and the prefix.
@@ -8855,13 +8875,7 @@ class VaultStore(Store):
             raise not_vault_error(f"the server gives {mount} no uuid, as Vault does since 1.2")
         return f"vault {mount_id} {self.settings.prefix}".rstrip()
 
-    @property
-    def _session(self) -> Session:
-        """The session of this process, which goes on with the parent's token after a fork."""
-        session = self._any_session
-        if session.pid != os.getpid():
-            session.reset(session.transport.newest)
-        return session
+    # Fields, by name: `app/db#password`.
 
     def get(self, name: str, version: Optional[int] = None) -> str:
         """Return the value of a field, now or in a version of a KV 2 secret.
@@ -8906,13 +8920,6 @@ class VaultStore(Store):
         secrets = _read_all(self._named_fields, self.names())
         return {name: _value_text(value) for fields in secrets for name, value in fields.items()}
 
-    def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
-        """Return all fields of a secret, or of a version, in one request.
-
-        NotFound or Deleted if there are none.
-        """
-        return self._find(_secret_path(path), version).require_fields(path, version)
-
     def set(self, name: str, value: str) -> None:
         """Set one field; others stay, even if they are being written (KV 2).
 
@@ -8930,42 +8937,6 @@ class VaultStore(Store):
         if len(values) > 1 or not replace:  # before any is set; each write checks its own again
             self.check_no_conflict(values, replace=replace)
         set_each(values, lambda name, _: self._change(changes[name]))
-
-    def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None) -> int:
-        """Replace all fields; return the new version, 0 in KV 1.
-
-        With `cas`, raise Conflict unless the secret is at this version; 0
-        means absent.
-        """
-        min_kv = 1 if cas is None else 2  # which has check-and-set
-        place = self._locate(_secret_path(path), min_kv)
-        _check_fields(fields)
-        try:
-            return self._post(place, dict(fields), cas)
-        except _Overtaken:
-            problem = f"version {cas} of {show(path)} did not match the current version"
-            raise Conflict(problem, hint="read it again before you decide what to write") from None
-
-    def update_fields(self, path: str, fields: Mapping[str, Any]) -> int:
-        """Set several fields in one version, and return it; 0 in KV 1.
-
-        None removes a field, other fields stay, and objects are merged (RFC
-        7396). An absent secret is created. BadValue if no field would be
-        left. Conflict while one of the fields is being rotated, or if
-        others keep writing the secret.
-        """
-        secret_path = _secret_path(path)
-        _check_fields(fields)
-        patch = dict(fields)
-
-        def apply(old: Json) -> Json:
-            """Return the new fields."""
-            new = _merge_patch(old, patch)
-            if not new:
-                raise BadValue(f"no field of {show(path)} would be left", hint="delete it, if that is meant")
-            return new
-
-        return self._change(_Change(secret_path, apply, patch))
 
     def delete(self, name: str) -> None:
         """Remove one field, or for `app/db#` all.
@@ -9050,6 +9021,125 @@ class VaultStore(Store):
         fields = list(view._names_of_fields(paths))
         return chain(fields, view.get_all(stored | written_out), made_when_read)
 
+    # Names: fields, whole secrets and stages.
+
+    def canonical_name(self, name: str) -> str:
+        """Return the name with its mount and its field.
+
+        Denied if the token may not see the mount, Unavailable if the server
+        can't be asked.
+        """
+        path, field = _path_and_field(name)
+        place = self._locate(path)
+        return f"{place.mount}/{place.path}#{field}"
+
+    def includes(self, name: str, other: str) -> bool:
+        """Return whether `other` is the field `name`, or one of `app/db#`.
+
+        Denied or Unavailable if the server has to say where they are: one
+        of the paths may begin with the mount.
+        """
+        path, mark, field = name.partition("#")
+        other_path, _, other_field = other.partition("#")
+        is_same_field = (field or _FIELD) == (other_field or _FIELD)
+        if not is_same_field and not (mark and not field):
+            return False
+        shorter, longer = sorted([path, other_path], key=len)
+        if not longer.endswith(f"/{shorter}"):
+            return path == other_path
+        return self._locate(path) == self._locate(other_path)
+
+    def expand(self, name: str) -> dict[str, str]:
+        """Return {name: value} of all fields for `app/db#`, or {}.
+
+        NotFound or Deleted if there is no such secret.
+        """
+        if not name.endswith("#"):
+            return {}
+        return {name + field: _value_text(value) for field, value in self.get_fields(name).items()}
+
+    def as_stored(self, name: str, value: str) -> str:
+        """Return the value, or the JSON that `get` has for `app/db#`."""
+        if _path_and_field(name)[1]:
+            return value
+        return _value_in(_parse_fields(value), "") or ""
+
+    def stage_name(self, name: str, stage: str) -> str:
+        """Return the name of the field that holds a stage of a field.
+
+        BadName for `app/db#`: all fields have no stages but current.
+        """
+        path, field = _path_and_field(name)
+        suffix = stage_suffix(stage)
+        if not suffix:
+            return name
+        if not field:
+            hint = f"such as {path}#password, or JSON in one field"
+            raise BadName(f"{show(name)} is all fields of a secret, and only one is rotated", hint=hint)
+        return f"{path}#{field}{suffix}"
+
+    def check_not_pending(self, *names: str) -> None:
+        """Raise Conflict if one of these is being rotated.
+
+        For `app/db#`, that is any of its fields.
+        """
+        super().check_not_pending(*names)
+        for name in names:
+            path, field = _path_and_field(name)
+            if not field:
+                _check_not_pending(path, self._find(path).fields or {}, {}, is_whole=True)
+
+    def name_of_fields(self, name: str) -> str:
+        """Return the name of all fields, `app/db#`: a JSON object."""
+        return _secret_path(name) + "#"
+
+    # Whole secrets, by path.
+
+    def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
+        """Return all fields of a secret, or of a version, in one request.
+
+        NotFound or Deleted if there are none.
+        """
+        return self._find(_secret_path(path), version).require_fields(path, version)
+
+    def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None) -> int:
+        """Replace all fields; return the new version, 0 in KV 1.
+
+        With `cas`, raise Conflict unless the secret is at this version; 0
+        means absent.
+        """
+        min_kv = 1 if cas is None else 2  # which has check-and-set
+        place = self._locate(_secret_path(path), min_kv)
+        _check_fields(fields)
+        try:
+            return self._post(place, dict(fields), cas)
+        except _Overtaken:
+            problem = f"version {cas} of {show(path)} did not match the current version"
+            raise Conflict(problem, hint="read it again before you decide what to write") from None
+
+    def update_fields(self, path: str, fields: Mapping[str, Any]) -> int:
+        """Set several fields in one version, and return it; 0 in KV 1.
+
+        None removes a field, other fields stay, and objects are merged (RFC
+        7396). An absent secret is created. BadValue if no field would be
+        left. Conflict while one of the fields is being rotated, or if
+        others keep writing the secret.
+        """
+        secret_path = _secret_path(path)
+        _check_fields(fields)
+        patch = dict(fields)
+
+        def apply(old: Json) -> Json:
+            """Return the new fields."""
+            new = _merge_patch(old, patch)
+            if not new:
+                raise BadValue(f"no field of {show(path)} would be left", hint="delete it, if that is meant")
+            return new
+
+        return self._change(_Change(secret_path, apply, patch))
+
+    # Versions of whole secrets, in KV 2.
+
     def versions(self, name: str) -> list[SecretVersion]:
         """Return the versions of a whole secret, oldest first.
 
@@ -9087,6 +9177,14 @@ class VaultStore(Store):
         """
         self._on_version("undelete", name, version)
 
+    def delete_version(self, name: str, version: int) -> None:
+        """Delete one version of a whole secret; `undelete` brings it back.
+
+        NotFound if there is none, BadName for the name of one field,
+        Conflict if it is the newest, and a field is being rotated.
+        """
+        self._on_version("delete", _secret_path(name), version or 0)  # never the newest by mistake
+
     def destroy(self, name: str, version: int) -> None:
         """Remove a version of a whole secret for good.
 
@@ -9094,6 +9192,20 @@ class VaultStore(Store):
         Conflict if it is the newest, and a field is being rotated.
         """
         self._on_version("destroy", _secret_path(name), version or 0)  # never the newest by mistake
+
+    def delete_metadata(self, name: str) -> None:
+        """Remove a whole secret with all its versions, for good.
+
+        NotFound if there is none, unless the policy forbids to ask; BadName
+        for the name of one field.
+        """
+        path = self._versioned(_secret_path(name)).at("metadata")
+        with suppress(Denied):
+            if self._call("read", path, ok=[404]).status == 404:
+                raise not_found_error(name, "Vault")
+        self._call("delete", path)
+
+    # Its token and leases.
 
     def renew(self) -> float:
         """Renew what is due; return the seconds until the next time.
@@ -9144,96 +9256,6 @@ class VaultStore(Store):
         except SecretsError as error:
             warn_of_leases(error)
 
-    def expand(self, name: str) -> dict[str, str]:
-        """Return {name: value} of all fields for `app/db#`, or {}.
-
-        NotFound or Deleted if there is no such secret.
-        """
-        if not name.endswith("#"):
-            return {}
-        return {name + field: _value_text(value) for field, value in self.get_fields(name).items()}
-
-    def includes(self, name: str, other: str) -> bool:
-        """Return whether `other` is the field `name`, or one of `app/db#`.
-
-        Denied or Unavailable if the server has to say where they are: one
-        of the paths may begin with the mount.
-        """
-        path, mark, field = name.partition("#")
-        other_path, _, other_field = other.partition("#")
-        is_same_field = (field or _FIELD) == (other_field or _FIELD)
-        if not is_same_field and not (mark and not field):
-            return False
-        shorter, longer = sorted([path, other_path], key=len)
-        if not longer.endswith(f"/{shorter}"):
-            return path == other_path
-        return self._locate(path) == self._locate(other_path)
-
-    def canonical_name(self, name: str) -> str:
-        """Return the name with its mount and its field.
-
-        Denied if the token may not see the mount, Unavailable if the server
-        can't be asked.
-        """
-        path, field = _path_and_field(name)
-        place = self._locate(path)
-        return f"{place.mount}/{place.path}#{field}"
-
-    def as_stored(self, name: str, value: str) -> str:
-        """Return the value, or the JSON that `get` has for `app/db#`."""
-        if _path_and_field(name)[1]:
-            return value
-        return _value_in(_parse_fields(value), "") or ""
-
-    def name_of_fields(self, name: str) -> str:
-        """Return the name of all fields, `app/db#`: a JSON object."""
-        return _secret_path(name) + "#"
-
-    def delete_version(self, name: str, version: int) -> None:
-        """Delete one version of a whole secret; `undelete` brings it back.
-
-        NotFound if there is none, BadName for the name of one field,
-        Conflict if it is the newest, and a field is being rotated.
-        """
-        self._on_version("delete", _secret_path(name), version or 0)  # never the newest by mistake
-
-    def delete_metadata(self, name: str) -> None:
-        """Remove a whole secret with all its versions, for good.
-
-        NotFound if there is none, unless the policy forbids to ask; BadName
-        for the name of one field.
-        """
-        path = self._versioned(_secret_path(name)).at("metadata")
-        with suppress(Denied):
-            if self._call("read", path, ok=[404]).status == 404:
-                raise not_found_error(name, "Vault")
-        self._call("delete", path)
-
-    def check_not_pending(self, *names: str) -> None:
-        """Raise Conflict if one of these is being rotated.
-
-        For `app/db#`, that is any of its fields.
-        """
-        super().check_not_pending(*names)
-        for name in names:
-            path, field = _path_and_field(name)
-            if not field:
-                _check_not_pending(path, self._find(path).fields or {}, {}, is_whole=True)
-
-    def stage_name(self, name: str, stage: str) -> str:
-        """Return the name of the field that holds a stage of a field.
-
-        BadName for `app/db#`: all fields have no stages but current.
-        """
-        path, field = _path_and_field(name)
-        suffix = stage_suffix(stage)
-        if not suffix:
-            return name
-        if not field:
-            hint = f"such as {path}#password, or JSON in one field"
-            raise BadName(f"{show(name)} is all fields of a secret, and only one is rotated", hint=hint)
-        return f"{path}#{field}{suffix}"
-
     def credentials(self) -> Iterator[str]:
         """Yield tokens, login secrets and the proxy's address, if set."""
         keys = ("token", "proxy_addr", *login_secrets())  # a proxy may have a password in its address
@@ -9262,6 +9284,8 @@ class VaultStore(Store):
             yield "KV version", place.kv
         except SecretsError as error:
             yield "problem", error
+
+    # Where secrets are.
 
     def _locate(self, path: str, min_kv: int = 0) -> _Path:
         """Return where a secret is: in the mount that its path begins with, or in the configured one.
@@ -9308,6 +9332,8 @@ class VaultStore(Store):
             self._mounts.fresh_until = time.monotonic() + _MOUNTS_SECONDS
         return self._mounts.found
 
+    # How they are read.
+
     def _find(
         self, path: str, version: int | None = None, min_kv: int = 0, *, fresh: bool = False
     ) -> _Secret:
@@ -9326,29 +9352,6 @@ class VaultStore(Store):
         self._mounts.fresh_until = 0.0  # a mount may be new, or was upgraded
         new_place = self._locate(path, min_kv)
         return secret if new_place == place else self._fetch(new_place, version, fresh=fresh)
-
-    def _names_of_fields(self, paths: Iterable[str]) -> Iterator[str]:
-        """Yield the names of the fields of these secrets, in their order."""
-
-        def field_names_of(path: str) -> Iterable[str]:
-            """Return the names of a secret's fields; the path, that of `value`, if it may not be read."""
-            try:
-                return self._named_fields(path)
-            except Denied:
-                return [path]  # it exists, and `get` will raise that
-
-        return chain.from_iterable(_read_all(field_names_of, paths))
-
-    def _named_fields(self, path: str) -> Json:
-        """Return {name: value} of a secret's fields, {} if it is absent or deleted.
-
-        Fields that no name can have are left out: other programs may have written any.
-        """
-        found = {}
-        for field, value in (self._fetch(self._locate(path)).fields or {}).items():
-            if field and _is_field(field):
-                found[path if field == _FIELD else f"{path}#{field}"] = value
-        return found
 
     def _fetch(self, place: _Path, version: int | None = None, *, fresh: bool = False) -> _Secret:
         """Read the secret at a place, or a version of it; one without fields if there is none.
@@ -9391,6 +9394,47 @@ class VaultStore(Store):
                     lease.renew_at = FOREVER
                 session.add_lease(path, lease)
             return response
+
+    def _names_of_fields(self, paths: Iterable[str]) -> Iterator[str]:
+        """Yield the names of the fields of these secrets, in their order."""
+
+        def field_names_of(path: str) -> Iterable[str]:
+            """Return the names of a secret's fields; the path, that of `value`, if it may not be read."""
+            try:
+                return self._named_fields(path)
+            except Denied:
+                return [path]  # it exists, and `get` will raise that
+
+        return chain.from_iterable(_read_all(field_names_of, paths))
+
+    def _named_fields(self, path: str) -> Json:
+        """Return {name: value} of a secret's fields, {} if it is absent or deleted.
+
+        Fields that no name can have are left out: other programs may have written any.
+        """
+        found = {}
+        for field, value in (self._fetch(self._locate(path)).fields or {}).items():
+            if field and _is_field(field):
+                found[path if field == _FIELD else f"{path}#{field}"] = value
+        return found
+
+    def _list(self, top: str, start: _Path, folder: str) -> list[str]:
+        """Return a folder's keys as paths; none if it is empty, or is below `top` and may not be listed.
+
+        `top` is the folder in which the listing began, and `start` its place.
+        """
+        path = start.below(folder.removeprefix(top)).at("metadata")
+        accepted = [404]
+        if folder != top:
+            accepted.append(403)
+        # A GET with a query is a LIST that every proxy lets through.
+        response = self._call("list", path, query="?list=true", ok=accepted)
+        keys = response.data.get("keys") if response.status == 200 else []
+        if not isinstance(keys, list):
+            raise not_vault_error()
+        return [folder + str(key) for key in keys]
+
+    # How they are written: see the table above this class.
 
     def _change(self, change: _Change, *, check_pending: bool = True) -> int:
         """Change a secret, again as long as others write it; return the new version.
@@ -9548,22 +9592,6 @@ class VaultStore(Store):
         if method != "GET" and response.outcome != NOT_DONE:
             raise unknown_outcome_error(error)
         raise error
-
-    def _list(self, top: str, start: _Path, folder: str) -> list[str]:
-        """Return a folder's keys as paths; none if it is empty, or is below `top` and may not be listed.
-
-        `top` is the folder in which the listing began, and `start` its place.
-        """
-        path = start.below(folder.removeprefix(top)).at("metadata")
-        accepted = [404]
-        if folder != top:
-            accepted.append(403)
-        # A GET with a query is a LIST that every proxy lets through.
-        response = self._call("list", path, query="?list=true", ok=accepted)
-        keys = response.data.get("keys") if response.status == 200 else []
-        if not isinstance(keys, list):
-            raise not_vault_error()
-        return [folder + str(key) for key in keys]
 
 
 def _read_all(read: Callable[[Any], T], places: Iterable[Any]) -> Iterator[T]:
@@ -12566,7 +12594,7 @@ class SecretRotation:
         policies = self._policies()
         names = policies.names()
         if names:
-            policies.store.check_known()  # else each would fail, for the same reason
+            policies.store.check_may_run_commands()  # else each would fail, for the same reason
         for name in names:
             try:
                 if self.rotate_if_due(name):
@@ -12670,7 +12698,7 @@ class _Rotation:
         `functions` are those of its steps that are functions, by the kind of step. Raise Unsafe unless the
         user has confirmed the store, since a policy names commands.
         """
-        policies.store.check_known()
+        policies.store.check_may_run_commands()
         self._name = name
         self._shown = show(name)  # in a message
         self._word = shell_word(name)  # in a command that a hint names
@@ -21896,7 +21924,7 @@ def cmd_rotate_now(args: Namespace) -> int:
     store = _persistent_store(args)
     value = _new_value(args, store)
     names = args.names or _scheduled_names(rotation)
-    store.check_known()  # else each would fail, for the same reason
+    store.check_may_run_commands()  # else each would fail, for the same reason
     rotated: list[str] = []
 
     def rotate(name: str) -> None:
