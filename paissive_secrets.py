@@ -4096,9 +4096,17 @@ class EnvironmentStore(LockingStore):
     def notes_on_set(self, *names: str) -> Iterator[str]:
         """Yield notes for a user who has just set these in the file.
 
-        They say which are settings, so that `run` doesn't mask them, which
-        replaced another spelling, and which are secrets in plaintext.
+        They say which have variables of another name, which are settings, so
+        that `run` doesn't mask them, which replaced another spelling, and
+        which are secrets in plaintext.
         """
+        renamed = [
+            f"{show(name)} as {variable_name(name)}"
+            for name in sorted({*names} - self._replaced)
+            if name != variable_name(name)
+        ]
+        if renamed:
+            yield f"note: stored {', '.join(renamed)}"
         plain = self.plain_settings()
         settings = sorted(name for name in names if variable_name(name) in plain)
         if settings:

@@ -7238,11 +7238,17 @@ def test_what_was_moved_is_not_set_rotated_or_deleted_where_it_was(moved, say, m
 
 
 NOTES_ON_SET = {  # what is set: what the user should know, where the file is called .env
-    ("a-token",): ["{file} holds 'A_TOKEN' in plaintext; --backend file would encrypt it"],
+    ("a-token",): [
+        "stored 'a-token' as A_TOKEN",
+        "{file} holds 'A_TOKEN' in plaintext; --backend file would encrypt it",
+    ],
     ("PORT", "HOST", "NUMBER_OF_WORKERS_PER_PROCESS"): [
         "settings, which `run` masks only if you name them: 'HOST', 'NUMBER_OF_WORKERS_PER_PROCESS', 'PORT'",
     ],
-    ("http-port",): ["settings, which `run` masks only if you name them: 'http-port'"],
+    ("http-port", "1 x"): [
+        "stored '1 x' as _1_X, 'http-port' as HTTP_PORT",
+        "settings, which `run` masks only if you name them: '1 x', 'http-port'",
+    ],
     ("HOST", "A_TOKEN", "B_TOKEN"): [
         "settings, which `run` masks only if you name them: 'HOST'",
         "{file} holds 'A_TOKEN', 'B_TOKEN' in plaintext; --backend file would encrypt it",
@@ -38475,8 +38481,9 @@ def test_check_can_not_control_the_terminal(say):
 
 
 def test_config_set_says_what_set_says_of_a_secret_that_it_stores(say):
-    note = "note: .env holds 'APP_KEY' in plaintext; --backend file would encrypt it\n"
-    assert say("config", "set", "app.key", "--secret", stdin="v") == (0, note)
+    notes = "note: stored 'app.key' as APP_KEY\n"
+    notes += "note: .env holds 'APP_KEY' in plaintext; --backend file would encrypt it\n"
+    assert say("config", "set", "app.key", "--secret", stdin="v") == (0, notes)
 
 
 @pytest.mark.parametrize("backend", ["env", "file"])
