@@ -6522,7 +6522,7 @@ class Opener:
         with credential_lock(path):  # one prompt, and one scrypt, for all threads
             password = self.password()
             if not password:
-                self.typed_password = password = ask_password(f"Master password of {self._files.path}: ")
+                self.typed_password = password = ask_password(self._files.path)
             passphrase = Passphrase(password, max_log_n=max(LOG_N, log_n))
             try:
                 with disk_errors(f"read {path}"):
@@ -6532,7 +6532,9 @@ class Opener:
             except WrongKey:
                 self.typed_password = ""  # somebody else may have changed it since it was typed
                 forget_store_credential("PAISSIVE_MASTER_PASSWORD")
-                hint = "try again, or check PAISSIVE_MASTER_PASSWORD if set; a member can reset it: password"
+                hint = "try again, or check PAISSIVE_MASTER_PASSWORD if set"
+                if self._files.member_names():
+                    hint += "; a member can reset it: password"
                 raise WrongKey(f"the master password does not open {self._files.path}", hint=hint) from None
             except BadValue as error:
                 raise Corrupt(error.message, hint="restore it from a copy") from None
@@ -6592,16 +6594,25 @@ def _configured_log_n() -> int:
     return int(text)
 
 
-def ask_password(prompt: str, *, twice: bool = False) -> str:
-    """Return a master password as `ask` does; raise Locked if stdin is no terminal."""
-    if not can_ask():
-        hint = credential_sources("PAISSIVE_MASTER_PASSWORD")
-        if read_store_credential("PAISSIVE_IDENTITY"):
-            hint += "; if nobody knows it, choose another: password"
-        else:
-            hint += ", or PAISSIVE_IDENTITY"
-        raise Locked("the master password is needed", hint=hint)
-    return ask(prompt, twice=twice)
+def ask_password(folder: str, *, is_new: bool = False) -> str:
+    """Return the master password of the store in a folder, typed twice for a new one, as `ask` does.
+
+    Raise Locked if stdin is no terminal.
+    """
+    if can_ask() and is_new:
+        return ask(f"New master password for {folder}: ", twice=True)
+    if can_ask():
+        return ask(f"Master password of {folder}: ")
+    problem = "the master password is needed"
+    hint = credential_sources("PAISSIVE_MASTER_PASSWORD")
+    if read_store_credential("PAISSIVE_IDENTITY"):
+        hint += "; if nobody knows it, choose another: password"
+    else:
+        hint += ", or PAISSIVE_IDENTITY"
+    if is_new:
+        problem = f"there is no store in {folder} yet, and a new one needs a master password"
+        hint = f"choose one, and {hint}; or make the store on a terminal"
+    raise Locked(problem, hint=hint)
 
 
 def new_passphrase(password: str) -> Passphrase:
@@ -6908,8 +6919,7 @@ class FileStore(LockingStore):
         require_cryptography()  # before creating anything
         with credential_lock(self._files.identity_file):  # one prompt for all threads
             if not self._opener.configured_identities() and not self._opener.password():
-                prompt = f"New master password for {self.folder}: "
-                self._opener.typed_password = ask_password(prompt, twice=True)
+                self._opener.typed_password = ask_password(self.folder, is_new=True)
         password = self._opener.password()
         if password:
             new_passphrase(password)  # raises BadValue for a bad one
@@ -21572,7 +21582,8 @@ def _report_import(args: Namespace, found: Import, store: Store, has_moved: bool
     if settings and not has_moved:
         _say(f"note: {plural(len(settings), 'setting')} left out; --all imports settings, too")
     if not (found.secrets or has_moved):
-        _say(f"note: {_name_of_input(path)} holds no secrets to move")
+        kind = "other secrets" if reasons else "secrets"
+        _say(f"note: {_name_of_input(path)} holds no {kind} to move")
     if found.is_rewritten:
         _warn_of_secrets_left(path, found)
         _report_next_steps(args, found, store, has_moved)
@@ -22391,7 +22402,7 @@ def cmd_rekey(args: Namespace) -> int:
 
 def _warn_of_new_identity(store: Store, fingerprint: str) -> None:
     """Say how many secrets are sealed to a new identity, and who needs it or its fingerprint."""
-    sealed = plural(len(list(store.names())), "secret")
+    sealed = plural(count_secrets(store.names()), "secret")
     _say(f"sealed {sealed} to a new identity; update PAISSIVE_IDENTITY where it holds the old one")
     _say(f"its fingerprint, for others' status --trust and PAISSIVE_STORE_FINGERPRINT, is {fingerprint}")
 

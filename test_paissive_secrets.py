@@ -9271,7 +9271,7 @@ ADVICE = {  # on all others: restore it from a copy
     "forged": "it was written for another identity; see: status",
     "no identity": "set PAISSIVE_IDENTITY to a member's, with which `password` sets one; to become a member: "
     "identity --new, then ask one to run: member add NAME age1…",
-    "their identity": "try again, or check PAISSIVE_MASTER_PASSWORD if set; a member can reset it: password",
+    "their identity": "try again, or check PAISSIVE_MASTER_PASSWORD if set",
 }
 
 
@@ -10102,8 +10102,11 @@ def test_sealed_store_asks_nobody_where_stdin_is_closed(files, monkeypatch):
     monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
     monkeypatch.setattr(sys, "stdin", None)
     monkeypatch.setattr(getpass, "getpass", lambda prompt: pytest.fail("asked"))
-    for act in (lambda: ps.FileStore().get("DB"), lambda: ps.FileStore("new").set("A", "1")):
-        assert refusal(act).startswith("Locked: the master password is needed")
+    assert refusal(ps.FileStore().get, "DB").startswith("Locked: the master password is needed; set ")
+    said = f"Locked: there is no store in {Path.cwd()}/new yet, and a new one needs a master password; "
+    said += "choose one, and set PAISSIVE_MASTER_PASSWORD, PAISSIVE_MASTER_PASSWORD_FILE or "
+    said += "PAISSIVE_MASTER_PASSWORD_COMMAND, or PAISSIVE_IDENTITY; or make the store on a terminal"
+    assert refusal(ps.FileStore("new").set, "A", "1") == said
     assert not Path("new").exists()
 
 
@@ -11654,7 +11657,7 @@ def test_who_loses_the_race_to_make_a_store_is_told_of_the_other_password(store_
 
     monkeypatch.setattr(ps.FileLock, "__enter__", enter_late)
     said = f"WrongKey: another process has just made {store_folder}, with another password or identity; "
-    said += "try again, or check PAISSIVE_MASTER_PASSWORD if set; a member can reset it: password"
+    said += "try again, or check PAISSIVE_MASTER_PASSWORD if set"
     assert refusal(ps.FileStore().set, "MINE", "2") == said
     assert refusal(ps.FileStore().set, "MINE", "2").startswith("WrongKey: the master password does not open")
 
@@ -12016,8 +12019,9 @@ def test_no_member_has_an_impossible_name_or_a_key_that_is_not_of_age(name, reci
     assert (tree(), files.members()) == (before, [])
 
 
-def test_a_rekey_counts_a_single_secret_as_one(files, say):
+def test_a_rekey_counts_secrets_as_status_does(files, say):
     files.delete("app/db")
+    files.set("DB__PREVIOUS", "old-value")
     assert say("rekey")[1].startswith("sealed 1 secret to a new identity; ")
 
 
@@ -12458,10 +12462,12 @@ def test_what_keeps_a_store_closed_is_said_with_what_to_do(files, monkeypatch, c
             f"Corrupt: {folder}/secrets/{name}.age holds the secret 'DB'; use that name, or move it back"
         )
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", TYPED)
-    assert refusal(ps.FileStore().get, "DB") == (
-        f"WrongKey: the master password does not open {folder}; "
-        "try again, or check PAISSIVE_MASTER_PASSWORD if set; a member can reset it: password"
-    )
+    said = f"WrongKey: the master password does not open {folder}; "
+    said += "try again, or check PAISSIVE_MASTER_PASSWORD if set"
+    assert refusal(ps.FileStore().get, "DB") == said
+    (folder / "members/ada").mkdir(mode=0o700, parents=True)
+    (folder / "members/ada/recipient.age").touch()
+    assert refusal(ps.FileStore().get, "DB") == f"{said}; a member can reset it: password"
 
 
 def test_an_entry_of_another_identity_is_not_opened_and_says_which_settings_to_look_at(files):
@@ -18682,7 +18688,7 @@ def test_import_names_a_store_of_a_folder_above(env_file, say, tmp_path, monkeyp
 def test_import_of_a_file_that_was_imported_before_changes_nothing(env_file, say):
     env_file.write_text(ENV_FILE_AFTER_IMPORT)
     nothing = "note: 2 settings left out; --all imports settings, too\n"
-    nothing += "note: .env holds no secrets to move\n"
+    nothing += "note: .env holds no other secrets to move\n"
     assert say("import", ".env", "--backend", "file") == (0, LEFT + nothing)
     assert env_file.read_text() == ENV_FILE_AFTER_IMPORT
 
