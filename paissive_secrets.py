@@ -10355,14 +10355,17 @@ def _reference_error(error: SecretsError, reference: str, target: Store, trail: 
         )
     if type(error) is not NotFound:
         return error.seen_in(where)
-    backend, name = _parse_reference(reference)
-    hint = f"set it with: set {shell_word(name)}"
-    backend = backend or next((each for each, kind in STORES.items() if type(target) is kind), "")
-    default = os.environ.get("PAISSIVE_BACKEND") or "env"
-    if backend not in ("", "memory", default):
-        hint += f" --backend {backend}"
+    _, name = _parse_reference(reference)
+    hint = f"set it with: set {shell_word(name)}{backend_option(target)}"
     missing = NotFound(f"no secret named {show(name)}, which {where} refers to", hint=hint)
     return with_suggestion(missing, target, name)
+
+
+def backend_option(store: Store) -> str:
+    """Return " --backend B" if a command needs that to use the store, else ""."""
+    backend = next((each for each, kind in STORES.items() if type(store) is kind), "")
+    default = os.environ.get("PAISSIVE_BACKEND") or "env"
+    return "" if backend in ("", "memory", default) else f" --backend {backend}"
 
 
 default_manager = SecretsManager()
@@ -18506,25 +18509,53 @@ def install_hook(name: str, backend: str = "") -> str:
     """
     import shlex
 
-    path = os.path.normpath(ask_git(".", "rev-parse", "--git-path", f"hooks/{name}"))
+    path = _path_of_hook(name)
     # No module of the repository takes the place of Python's. -S: only a store needs packages, and -I would
     # hide those of the user.
     options = "-Ec" if backend or name == "pre-push" else "-ISc"
     action = _HOOKS[name] + (f" --backend {backend}" if backend else "")
     program = [sys.executable, options, _IMPORT_AND_RUN, os.path.abspath(__file__)]
-    begin = _HOOK_BEGIN.format(verb=name.removeprefix("pre-")).encode()
     command = f"{shlex.join(program)} {action}"
     problem = f"paissive_secrets: {printable(program[-1])} is gone; run `hook install` with the new one"
     refuse_if_gone = f"[ -f {shlex.quote(program[-1])} ] || {{ echo {shlex.quote(problem)} >&2; exit 1; }}"
-    with suppress(FileNotFoundError):
-        # The last line, with the command, differs if this file has moved since. This never writes a link.
-        if os.path.islink(path) or read_file(path).splitlines()[:-1] != begin.splitlines():
-            hint = f"add to it: {shlex.join([program[0], program[-1]])} {action}"
-            raise Conflict(f"there is a {name} hook already: {path}", hint=hint)
+    if os.path.lexists(path) and not _is_our_hook(path, name):
+        hint = f"add to it: {shlex.join([program[0], program[-1]])} {action}"
+        raise Conflict(f"there is a {name} hook already: {path}", hint=hint)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with FileLock(path), replacing(path, 0o755, keep=False) as file:
-        file.write(begin + os.fsencode(f"{refuse_if_gone}; {command} || exit 1\n"))
+        file.write(_hook_begin(name) + os.fsencode(f"{refuse_if_gone}; {command} || exit 1\n"))
     return path
+
+
+def remove_hook(name: str) -> str:
+    """Remove the hook that `install_hook` wrote, and return its path.
+
+    Raise NotFound if there is none, Conflict for any other hook, Unavailable outside of a repository, and
+    OSError.
+    """
+    path = _path_of_hook(name)
+    if not os.path.lexists(path):
+        raise NotFound(f"there is no {name} hook: {path}", hint="nothing to do")
+    if not _is_our_hook(path, name):
+        raise Conflict(f"the {name} hook isn't only what was installed: {path}", hint="edit or remove it")
+    os.unlink(path)
+    return path
+
+
+def _path_of_hook(name: str) -> str:
+    """Return the path of a git hook, which need not exist; raise Unavailable as `ask_git` does."""
+    return os.path.normpath(ask_git(".", "rev-parse", "--git-path", f"hooks/{name}"))
+
+
+def _is_our_hook(path: str, name: str) -> bool:
+    """Return whether `install_hook` wrote the file, and nobody added to it; False for a link."""
+    # The last line, with the command, differs if this file has moved since.
+    return not os.path.islink(path) and read_file(path).splitlines()[:-1] == _hook_begin(name).splitlines()
+
+
+def _hook_begin(name: str) -> bytes:
+    """Return the lines of a hook above its command."""
+    return _HOOK_BEGIN.format(verb=name.removeprefix("pre-")).encode()
 
 
 def pushed_revisions(remote: str, lines: Iterable[str]) -> list[str]:
@@ -19766,6 +19797,7 @@ class KnownValues:
         check_nothing_moved(store)  # what is elsewhere would not be found
         self.about: dict[Rule, dict[str, Any]] = {}  # what a Finding says of a value
         self.notes: list[str] = []
+        self.backend_option = backend_option(store)  # what an audit needs to search for these again
         self.own_file = real_path(store.plaintext_file() or os.devnull)
         if ask_about_file(self.own_file, "ls-files"):
             self.own_file = os.devnull  # what git tracks is a leak like any other
@@ -20143,21 +20175,22 @@ _LEVELS = {  # of SARIF, and of GitHub
     "low": ("note", "3.0"),
 }
 _MAX_OTHER_LINES = 20  # of a finding's other places, in text
-# Singular and plural of the counts of things that were not examined, where these are nouns.
-_NOUNS = {
-    "archive": ("archive", "archives"),
+# Singular and plural of the counts of things that were not examined, with what examines them.
+_NOT_EXAMINED = {
+    "archive": ("archive (use --archives)", "archives (use --archives)"),
+    "vendored": ("vendored (use --untrusted)", "vendored (use --untrusted)"),
     "secrets' older values": ("secret's older values", "secrets' older values"),
 }
 _NEXT_STEPS = (
     "next: if anybody else could read the file, revoke each secret where it was issued; store its\n"
-    "      successor (set NAME) and read it from there. If it isn't a secret, write `paissive: allow` in a\n"
-    "      comment on its line, or accept it with --update-baseline, which also works for git's history."
+    "      successor (set NAME) and read it from there. If it isn't a secret, "
 )
 
 
 def report_text(run: Audit, out: TextIO) -> None:
     """Write a line for each finding, then the next steps, and a line of counts."""
     summary = run.summary
+    is_known = is_committed = False  # whether some finding is a known value, or in git's history
     # Each finding, in one line.
     is_colourful = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     for finding in run:
@@ -20174,10 +20207,12 @@ def report_text(run: Audit, out: TextIO) -> None:
         if finding.fix:
             line += f"; next: {printable(finding.fix)}"
         print(line, file=out)
+        is_known = is_known or bool(finding.secret)
+        is_committed = is_committed or bool(finding.commit)
     # What to do about them, and the counts, which are complete by now.
     found = "no findings"
     if summary.findings:
-        print(f"\n{_NEXT_STEPS}\n", file=out)
+        print(f"\n{_NEXT_STEPS}{_way_to_accept(run, is_known, is_committed)}\n", file=out)
         found = plural(summary.findings, "finding")
         found += _list_counts(" (", summary.by_confidence.items()) + ")"
     silenced = [(f"by {why}", count) for why, count in sorted(summary.silenced.items())]
@@ -20186,9 +20221,25 @@ def report_text(run: Audit, out: TextIO) -> None:
     found += _list_counts("; silenced: ", silenced)
     not_examined = []
     for kind, count in sorted(skipped.items()):
-        one, several = _NOUNS.get(kind, (kind, kind))
+        one, several = _NOT_EXAMINED.get(kind, (kind, kind))
         not_examined.append((one if count == 1 else several, count))
     print(found + _list_counts("; not examined: ", not_examined), file=out)
+
+
+def _way_to_accept(run: Audit, is_known: bool, is_committed: bool) -> str:
+    """Return the end of the next steps: how to accept findings, of which some are known values or committed.
+
+    A comment accepts neither: a known value may be in use, and a commit doesn't change.
+    """
+    if not (is_known or is_committed):
+        comment = "write `paissive: allow` in a\n      comment on its line"
+        return f"{comment}, or accept it with --update-baseline, which also works for git's history."
+    command = "audit"
+    if is_known and run.options.known:
+        command += f" --known{run.options.known.backend_option}"
+    if is_committed:
+        command += " --history"
+    return f"accept it with:\n      {command} --update-baseline"
 
 
 def _other_lines(finding: Finding) -> str:
@@ -22269,6 +22320,17 @@ def cmd_hook_install(args: Namespace) -> int:
     attributes = os.path.relpath(find_repository(".")[0] + ".gitattributes")
     if set_merge_driver(attributes):
         _say(f"added a line to {attributes}, so that git merges two branches' baselines; commit that file")
+    return 0
+
+
+@_command(_flag("--pre-push", "the hook that audits before each push"))
+def cmd_hook_uninstall(args: Namespace) -> int:
+    """Remove the hook that `hook install` wrote.
+
+    $ hook uninstall
+    $ hook uninstall --pre-push
+    """
+    _say(f"removed {remove_hook('pre-push' if args.pre_push else 'pre-commit')}")
     return 0
 
 

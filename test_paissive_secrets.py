@@ -33283,7 +33283,7 @@ def push(repository, say):
     return audit_push
 
 
-def test_before_a_push_the_values_of_a_store_that_opens_are_searched_for(repository, push, monkeypatch):
+def test_before_a_push_the_values_of_a_store_that_opens_are_searched_for(repository, push, monkeypatch, say):
     value = "".join(random.Random(3).choices(string.ascii_letters, k=30))
     plant(repository, "a.py")
     commit(repository)
@@ -33293,7 +33293,12 @@ def test_before_a_push_the_values_of_a_store_that_opens_are_searched_for(reposit
     (repository / "notes.txt").write_text(f"it is {value} I think")
     commit(repository)
     monkeypatch.setenv("DEPLOY_TOKEN", value)
-    assert "value of DEPLOY_TOKEN, current" in push()[1]
+    said = push()[1]
+    assert "value of DEPLOY_TOKEN, current" in said
+    way = "audit --known --history --update-baseline"
+    assert f"If it isn't a secret, accept it with:\n      {way}\n" in said
+    say(*way.split())
+    assert push()[0] == 0
 
 
 def test_before_a_push_a_store_that_is_locked_is_a_note_and_a_moved_value_an_error(
@@ -33376,6 +33381,19 @@ def test_a_hook_that_was_added_to_is_not_overwritten(repository):
     hook.write_text(hook.read_text() + "exec lint\n")
     assert refusal(ps.install_hook, "pre-commit").startswith("Conflict: ")
     assert hook.read_text().endswith("\nexec lint\n")
+
+
+@pytest.mark.parametrize("option", [[], ["--pre-push"]])
+def test_hook_uninstall_removes_the_hook_that_was_installed_and_no_other(option, repository, say):
+    hook = repository / f".git/hooks/{'pre-push' if option else 'pre-commit'}"
+    say("hook", "install", *option)
+    text = hook.read_text()
+    assert say("hook", "uninstall", *option) == (0, f"removed .git/hooks/{hook.name}\n")
+    said = f"there is no {hook.name} hook: .git/hooks/{hook.name}; nothing to do\n"
+    assert (say("hook", "uninstall", *option), hook.exists()) == ((1, said), False)
+    hook.write_text(text + "exec lint\n")
+    said = f"the {hook.name} hook isn't only what was installed: .git/hooks/{hook.name}; edit or remove it\n"
+    assert (say("hook", "uninstall", *option), hook.exists()) == ((2, said), True)
 
 
 def test_a_git_that_refuses_or_does_not_start_says_why(repository, monkeypatch):
@@ -33934,7 +33952,7 @@ def test_a_folder_outside_of_its_repositorys_working_tree_is_walked(repository):
 def test_vendored_folders_are_left_out_and_counted_but_no_files_of_their_names(folder, say):
     plant(folder, *(f"a/{name}/b.py" for name in VENDORED), *VENDORED, ".svn")
     assert listing(folder) == sorted([*VENDORED, ".svn"])
-    ending = f"; not examined: {len(VENDORED)} vendored\n"
+    ending = f"; not examined: {len(VENDORED)} vendored (use --untrusted)\n"
     for _ in range(2):
         assert say("audit", "a")[1].endswith(f"in 0 files, 0.0 MB{ending}")
         git(folder, "init", "-q")
@@ -35995,14 +36013,15 @@ def test_the_text_ends_with_all_counts_in_a_fixed_order():
     assert report(ps.report_text, **counts).splitlines()[-1] == (
         "1,234 findings (1000 high, 200 medium, 34 low) in 5,678 files, 12.3 MB"
         "; silenced: 1 by a, 2 by z"
-        "; not examined: 2 archives, 2 unreadable, 3 vendored"
+        "; not examined: 2 archives (use --archives), 2 unreadable, 3 vendored (use --untrusted)"
     )
 
 
 def test_one_thing_that_was_not_examined_is_named_in_the_singular():
     skipped = Counter({"archive": 1, "binary": 1, "secrets' older values": 1})
     last = report(ps.report_text, skipped=skipped).splitlines()[-1]
-    assert last.endswith("; not examined: 1 archive, 1 binary, 1 secret's older values")
+    not_examined = "; not examined: 1 archive (use --archives), 1 binary, 1 secret's older values"
+    assert last.endswith(not_examined)
 
 
 def test_the_text_says_what_to_do_about_findings():
