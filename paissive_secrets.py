@@ -15276,7 +15276,7 @@ source triple py pyw pyi pyx java kt kts scala groovy gradle cs fs swift jl dart
 source back js jsx mjs cjs ts tsx mts cts map go d
 source short c h cc cpp cxx hpp hh hxx ino vb rs m mm rb rake php phtml pl pm t lua r hs clj cljs css scss
     less sql psql pas zig sol proto bicep bas asm s as hx ml lisp el vim
-config line conf config ini cfg properties env cnf ldif
+config line conf config ini cfg properties env cnf ldif netdev
 config scalar yml yaml
 config word toml tf hcl tfvars mobileconfig redis
 json word json ipynb har cast jsonl ndjson json5 webmanifest
@@ -19572,7 +19572,9 @@ def _advice_for(path: str, name: str) -> str:
         return ""
     if not name:
         return "store it under a name of your own"
-    name = variable_name(name)
+    # dbPassword becomes DB_PASSWORD, as variables are spelled.
+    words = re.sub("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
+    name = variable_name(words).upper()
     return f"set {name}, and write {reads.format(name)}"
 
 

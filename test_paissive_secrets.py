@@ -35932,6 +35932,22 @@ def test_the_advice_is_to_set_the_variable_for_which_a_value_is_a_default(folder
     ]
 
 
+@pytest.mark.parametrize("name", ["wg0.conf", "wg0.netdev"])
+def test_the_keys_in_a_file_of_wireguard_are_found_but_the_public_one(name, folder):
+    keys = [base64.b64encode(hashlib.sha256(bytes([i])).digest()).decode() for i in (214, 1, 2)]
+    text = "[Interface]\nPrivateKey = {}\n\n[Peer]\nPublicKey = {}\nPresharedKey = {}\n"
+    (folder / name).write_text(text.format(*keys))
+    assert [(finding.line, finding.confidence) for finding in ps.audit()] == [(2, "medium"), (6, "medium")]
+
+
+def test_the_advised_variable_is_in_upper_case(folder):
+    value = "kX9-vuQ2" + "#mLw"
+    for name in ("db_password", "dbPassword", "DBPassword", "DB_PASSWORD"):
+        (folder / f"{name}.py").write_text(f'{name} = "{value}"\n')
+    said = 'set DB_PASSWORD, and write os.environ["DB_PASSWORD"]'
+    assert [finding.fix for finding in ps.audit()] == [said] * 4
+
+
 def test_a_replacement_never_has_a_part_of_a_value_for_a_name(folder):
     value = "Xb81kPq0LzR7" + "token=" + "9fGhJ2vN4sWc"
     (folder / "a.py").write_text(f"connect('{value}')\nrun('mysql -p{value}')\n")
