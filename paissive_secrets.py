@@ -3050,7 +3050,7 @@ class Policies:
 
         For `app/db#` in Vault, they are those of all its fields; a stage, which may be removed as well, has
         none. Raise Conflict if a rotation is under way or unfinished, or if the previous value has yet to be
-        revoked; what `check_settled` raises.
+        revoked; what `check_settled` raises. Where this user can't make a lock, there is none.
         """
         owner = base_of_stage(self.store.stage_name(name, "current"))
         locked = owner or name
@@ -3516,7 +3516,7 @@ class Dotenv:
         return found
 
     def _error(self, piece: _Piece) -> BadValue:
-        """Return the error for a piece with a problem, one that goes on for bash, or else an odd one."""
+        """Return the error for a piece that goes on for bash, has a problem, begins a conflict, or is odd."""
         where = f"line {piece.number} of {self.where}"
         if piece.goes_on():
             return BadValue(f"{where} goes on in the next line for bash", hint="quote its value again")
@@ -6140,8 +6140,9 @@ class Access:
         # `_find_access` sets these:
         self.known = KnownStore()  # which store belongs here
         self.another: Unsafe | None = None  # the error if this is another one, or may be
-        # `_try_files` adds these, about the files that it tries:
-        self.set_times: dict[str, str] = {}  # when each that opens was set, in UTC; "" is version.age
+        # `_try_files` adds these, about the files that it tries. First, when each that opens was set, in UTC,
+        # by its title; that of version.age is "".
+        self.set_times: dict[str, str] = {}
         self.problems: dict[str, SecretsError] = {}  # the errors of the others, by path
 
 
@@ -8898,8 +8899,9 @@ class VaultStore(Store):
     def get(self, name: str, version: Optional[int] = None) -> str:
         """Return the value of a field, now or in a version of a KV 2 secret.
 
-        NotFound if there is none; Deleted, with how to undo it, if the
-        secret was deleted.
+        For `app/db#`, it is all fields but stages, as JSON. NotFound if
+        there is none; Deleted, with how to undo it, if the secret was
+        deleted.
         """
         path, field = _path_and_field(name)
         fields = self._find(path, version).require_fields(name, version)
@@ -10906,8 +10908,8 @@ def import_secrets(store: Store, values: Mapping[str, str], where: str, *, repla
     """Store those of these values that the store doesn't have yet, and read all of them back.
 
     Raise BadName or BadValue for what the store can't have, and Conflict, without `replace`, if it has
-    another value for a name: then nothing is stored. Raise Conflict, too, if it returns another value
-    afterwards; `where` names the text that was imported.
+    another value for a name, and while one is being rotated: then nothing is stored. Raise Conflict, too, if
+    it returns another value afterwards; `where` names the text that was imported.
     """
     check_settable(store, *values)
     held = store.own_values(values)
@@ -12855,7 +12857,8 @@ class _Rotation:
     def drop(self, *, force: bool = False) -> bool:
         """Revoke, unless with `force`, and delete the previous value; return whether there was one.
 
-        Raise Conflict while a rotation is unfinished, RotationFailed if it can't be revoked: then it stays.
+        A pending value that is current already is deleted, too. Raise Conflict while a rotation is
+        unfinished, RotationFailed if the previous value can't be revoked: then it stays.
         """
         self.check_finished()
         # It is current if the rotation is done: abort would need the previous value.
