@@ -1867,6 +1867,8 @@ class FileCache:
     def __init__(self) -> None:
         # By path: the state, or None while the file may change unnoticed; the content; its parsed form.
         self._files: dict[str, tuple[tuple[int, ...] | None, bytes, object]] = {}
+        # By path: what identified the folder or file when its real path was found, and that path.
+        self._real_paths: dict[str, tuple[tuple[int, int] | None, str]] = {}
 
     def __reduce__(self) -> tuple[type[FileCache], tuple[()]]:
         """Pickle and copy as an empty cache."""
@@ -1894,6 +1896,18 @@ class FileCache:
         else:
             self._files[path] = None, data, parsed
         return cast("T", parsed)
+
+    def real_path(self, path: str) -> str:
+        """Return the path without symlinks, from the cache while it leads to the same folder or file."""
+        identity = None
+        with suppress(OSError):
+            status = os.stat(path)
+            identity = status.st_dev, status.st_ino
+        known_identity, real = self._real_paths.get(path, (None, ""))
+        if identity is None or known_identity != identity:
+            real = os.path.realpath(path)
+            self._real_paths[path] = identity, real
+        return real
 
 
 def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
@@ -5400,7 +5414,7 @@ def known_store(folder: str, cache: FileCache) -> KnownStore:
 
 def recorded_store(folder: str, cache: FileCache) -> KnownStore:
     """Return the recorded store for a folder, whatever is pinned; KnownStore() if none is."""
-    return _recorded_stores(cache).get(_place_of(folder), KnownStore())
+    return _recorded_stores(cache).get(_place_of(folder, cache), KnownStore())
 
 
 def record_store(folder: str, fingerprints: Sequence[str], member: str = "") -> None:
@@ -5452,8 +5466,9 @@ def _change_record(folder: str, change: Callable[[KnownStore], KnownStore]) -> N
     with disk_errors(f"write {path}"):
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
         with FileLock(path):
-            stores = dict(_recorded_stores(FileCache()))
-            place = _place_of(folder)
+            cache = FileCache()
+            stores = dict(_recorded_stores(cache))
+            place = _place_of(folder, cache)
             stores[place] = change(stores.get(place, KnownStore()))
             rows = {
                 place: {"fingerprints": store.fingerprints, "member": store.member, "commit": store.commit}
@@ -5469,7 +5484,7 @@ def known_store_above(folder: str, cache: FileCache) -> str:
 
     "Above" means in a folder above the one that holds `folder`. Return "" if there is none.
     """
-    place = _place_of(folder)
+    place = _place_of(folder, cache)
     above = [
         path
         for path in _recorded_stores(cache)
@@ -5489,9 +5504,9 @@ def _record_path() -> str:
     return os.path.join(folder, "paissive", "known_stores") if os.path.isabs(folder) else ""
 
 
-def _place_of(folder: str) -> str:
+def _place_of(folder: str, cache: FileCache) -> str:
     """Return the real path of a folder, by which it is recorded; bytes that aren't UTF-8 are escaped."""
-    return os.fsencode(os.path.realpath(folder)).decode(errors="backslashreplace")
+    return os.fsencode(cache.real_path(folder)).decode(errors="backslashreplace")
 
 
 def _recorded_stores(cache: FileCache) -> dict[str, KnownStore]:
@@ -5536,7 +5551,7 @@ def checked_out_commit(folder: str, cache: FileCache) -> str:
 
     Return "" if there is no repository or no commit yet and, with a warning, if git can't be asked.
     """
-    repository = _repository_of(folder)
+    repository = _repository_of(folder, cache)
     if not repository:
         return ""
     with suppress(OSError, ValueError):  # a stranger's .git may name a path with NUL
@@ -5553,10 +5568,10 @@ def checked_out_commit(folder: str, cache: FileCache) -> str:
         return ""
 
 
-def merge_conflicts(folder: str) -> set[str]:
+def merge_conflicts(folder: str, cache: FileCache) -> set[str]:
     """Return `unmerged_paths`, but don't start git where no merge left a conflict, as nearly always."""
     # Git leaves this file after any conflict (since 2.34), and removes it some time after that is resolved.
-    if os.path.lexists(os.path.join(_repository_of(folder), "AUTO_MERGE")):
+    if os.path.lexists(os.path.join(_repository_of(folder, cache), "AUTO_MERGE")):
         return unmerged_paths(folder)
     return set()
 
@@ -5567,12 +5582,12 @@ def unmerged_paths(folder: str) -> set[str]:
     return {os.path.join(os.path.realpath(folder), path) for path in re.findall(r"\t([^\0]+)", listed)}
 
 
-def check_merged(folder: str) -> None:
+def check_merged(folder: str, cache: FileCache) -> None:
     """Raise Conflict, about one of them, if there are `merge_conflicts`.
 
     A change might be made on one side, for which the other side is then chosen: a new identity, for instance.
     """
-    for path in sorted(merge_conflicts(folder)):
+    for path in sorted(merge_conflicts(folder, cache)):
         raise merge_conflict_error(path)
 
 
@@ -5585,12 +5600,12 @@ def merge_conflict_error(path: str) -> Conflict:
     return Conflict(f"{shown} has a merge conflict", hint=hint)
 
 
-def _repository_of(folder: str) -> str:
+def _repository_of(folder: str, cache: FileCache) -> str:
     """Return the path of git's own folder for the repository or worktree that a folder is in.
 
     It need not exist: a damaged .git may name anything. Return "" if there is no .git.
     """
-    path = find_above(os.path.realpath(folder), ".git")
+    path = find_above(cache.real_path(folder), ".git")
     with suppress(SecretsError, OSError):
         if os.path.isfile(path):  # of a worktree or a submodule (gitrepository-layout(5))
             text = os.fsdecode(read_file(path)).rstrip("\n").removeprefix("gitdir: ")
@@ -6166,7 +6181,8 @@ class Opener:
         """Return the keys for entries in a folder; open the store if it isn't open, or has changed since.
 
         Raise Unsafe if others can write on the way to the folder, and what `open` raises or, if the store is
-        open, what `_check` raises for any purpose but reading; try again if the `_state` changed meanwhile.
+        open, what `_check` raises for any purpose but reading. As `settle` does, start again if the `_state`
+        has changed meanwhile.
         """
         self._files.check(folder)
         while True:
@@ -6175,17 +6191,22 @@ class Opener:
             state = self._state()
             source = credential, state
             last, access, allowed = self._last or (None, None, frozenset())
+            if not access or last != source or self._files.bytes_of(access.path) != access.sealed:
+                access, allowed = None, frozenset()
+            if access and purpose in allowed:
+                return access.keys
             try:
-                if not access or last != source or self._files.bytes_of(access.path) != access.sealed:
-                    access = self.open(purpose)
-                    self.conflicts = merge_conflicts(self._files.path)
-                    allowed = frozenset([_TO_READ])  # once the store has been opened for any purpose
-                elif purpose not in allowed:
+                if access:
                     self._check(access, purpose)
+                else:
+                    access = self._open_once(purpose)
+                    self.conflicts = merge_conflicts(self._files.path, self._files.cache)
             except SecretsError:
                 if self._state() == state:
                     raise
-            else:
+                continue
+            if self._state() == state:
+                allowed |= {_TO_READ}  # always, once the store has been opened for any purpose
                 if access.known.how:  # or else the commit, which is checked as well, isn't part of the state
                     allowed |= {purpose}
                 self._last = source, access, allowed
@@ -6196,7 +6217,7 @@ class Opener:
 
         Raise what `check_merged` and `keys` raise.
         """
-        check_merged(self._files.path)
+        check_merged(self._files.path, self._files.cache)
         return self.keys(purpose=TO_CHANGE)
 
     def settle(self, act: Callable[[], T]) -> T:
@@ -6245,17 +6266,22 @@ class Opener:
         tried, instead of a sample. Raise WrongKey, Locked or Corrupt if the store can't be opened,
         Unavailable if there is none, and what `_check` raises if this purpose is refused.
         """
+        return self.settle(partial(self._open_once, purpose, known, by_password, all_files))
 
-        def open_once() -> Access:
-            """Return access, which may be of no use if there is a rekey just now."""
-            which = known or known_store(self._files.path, self._files.cache)
-            access = self._find_access(which, by_password)
-            self._try_files(access, None if all_files else _SAMPLE)
-            self._check(access, purpose)
-            self.add_credentials(*access.keys.all())
-            return access
-
-        return self.settle(open_once)
+    def _open_once(
+        self,
+        purpose: str,
+        known: Optional[KnownStore] = None,
+        by_password: bool = False,
+        all_files: bool = False,
+    ) -> Access:
+        """Return access as `open` does; if there is a rekey just now, it may be of no use."""
+        which = known or known_store(self._files.path, self._files.cache)
+        access = self._find_access(which, by_password)
+        self._try_files(access, None if all_files else _SAMPLE)
+        self._check(access, purpose)
+        self.add_credentials(*access.keys.all())
+        return access
 
     def _check(self, access: Access, purpose: str) -> None:
         """Raise the error about the first reason to refuse the purpose. What each reason refuses:
@@ -6791,7 +6817,7 @@ class FileStore(LockingStore):
             if not os.path.lexists(path) or file not in os.listdir(folder):
                 raise not_found_error(name, self.folder)
             self.check_not_pending(name)
-            check_merged(self.folder)
+            check_merged(self.folder, self._files.cache)
             os.unlink(path)
             sync_folder(folder, f"{show(name)} is deleted")
             with suppress(OSError):  # the first folder that isn't empty ends this
@@ -7059,7 +7085,7 @@ class FileStore(LockingStore):
         leaver = "" if without is None else check_member(without)
         self._files.check()
         self._files.check_exists()
-        check_merged(self.folder)
+        check_merged(self.folder, self._files.cache)
         # If a removal was killed, the member may be gone already.
         was_killed = os.path.lexists(self._files.previous_file)
         if leaver and leaver not in self._files.member_names() and not was_killed:

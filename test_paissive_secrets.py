@@ -4141,6 +4141,17 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path, monkeypatc
     assert cache.load(str(file), bytes) == b"another"
 
 
+def test_the_real_path_of_a_folder_is_found_again_once_its_path_leads_elsewhere(tmp_path):
+    cache, link, found = ps.FileCache(), tmp_path / "link", []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        link.unlink(missing_ok=True)
+        link.symlink_to(name)
+        found.append(cache.real_path(str(link)))
+    link.unlink()
+    assert [*found, cache.real_path(str(link))] == [str(tmp_path / name) for name in ("a", "b", "link")]
+
+
 def bind_socket(path):
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(path)
@@ -8724,7 +8735,7 @@ def test_git_is_not_started_to_say_that_a_new_repository_has_no_commit(repositor
 
     monkeypatch.setattr(ps, "ask_git", refuse)
     assert ps.checked_out_commit(str(repository), ps.FileCache()) == ""
-    assert ps.merge_conflicts(str(repository)) == set()
+    assert ps.merge_conflicts(str(repository), ps.FileCache()) == set()
 
 
 def test_a_git_that_names_a_folder_with_nul_has_no_commit(folder, capsys):
