@@ -14016,7 +14016,7 @@ def _redact_uncaught(redacting: RedactingFilter) -> None:
 
     def before_excepthook(event: str, args: tuple[Any, ...]) -> None:
         """Report an exception that sys.excepthook is about to get, and suppress that call."""
-        if event == "sys.excepthook" and args[2] is not None:
+        if event == "sys.excepthook":
             report(args[2], args[0], lambda error: (type(error), error, None))
             raise _IsReported
 
@@ -14027,7 +14027,7 @@ def _redact_uncaught(redacting: RedactingFilter) -> None:
 
     def report_in_thread(args: Any) -> None:
         """Report an exception that ended a thread, for threading.excepthook."""
-        if args.exc_value is not None and args.exc_type is not SystemExit:
+        if args.exc_type is not SystemExit:
             name = args.thread.name if args.thread else "without a name"
             about = f"Exception in thread {name}:\n"
             report(args.exc_value, in_thread, partial(without_context, threading.ExceptHookArgs), about)
@@ -18716,8 +18716,7 @@ def _names_by_git(root: str, shown: str, which: FileFilter) -> Iterator[str] | N
         parent, name = os.path.split(os.path.realpath(root))
         if ask_git(parent, "check-ignore", "--", f"./{name}", default=""):
             return None
-    names = (name for name in chain([first], listed) if name not in ("", "."))
-    return _files_of_git(names, root, shown, which)
+    return _files_of_git(filter(None, chain([first], listed)), root, shown, which)
 
 
 def _list_with_git(root: str, shown: str, which: FileFilter) -> Iterator[str]:
@@ -19977,8 +19976,8 @@ class _Scanner:
                 if path == "-":  # a pipe has no size
                     chunks = scanned.count_read(chunks)
                 self._scan_into(scanned, Blob("", shown), chunks, size)
-        except VANISHED:
-            return _Scanned()
+        except VANISHED:  # nothing of it was counted
+            pass
         except OSError as error:
             scanned.errors.append((shown, str(error.strerror)))
         return scanned

@@ -23731,11 +23731,14 @@ def test_run_with_closed_outputs():
 
 def test_a_disk_that_fails_is_no_reader_that_has_left(tmp_path, monkeypatch):
     target = os.open(tmp_path / "out", os.O_WRONLY | os.O_CREAT)
-    relay = ps._Relay(0, target, ps.Masker(ps.Encodings()))
-    failing = unittest.mock.Mock(side_effect=OSError(errno.EIO, "Input/output error"))
-    monkeypatch.setattr(os, "write", failing)
-    assert not relay._write(b"output")
-    assert relay.failure == "input/output error"
+    for number, failure in ((errno.EIO, "input/output error"), (errno.EPIPE, "")):
+        relay = ps._Relay(0, target, ps.Masker(ps.Encodings()))
+        with monkeypatch.context() as patch:
+            failing = unittest.mock.Mock(side_effect=OSError(number, os.strerror(number)))
+            patch.setattr(os, "write", failing)
+            assert not relay._write(b"output")
+        assert relay.failure == failure
+    os.close(target)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
@@ -23893,8 +23896,7 @@ def test_a_report_of_an_uncaught_exception_keeps_what_caused_it(log, monkeypatch
 def test_an_uncaught_exception_is_no_error_where_there_is_no_stderr(log, monkeypatch):
     ps.redact_logs([SAFE])
     monkeypatch.setattr(sys, "stderr", None)
-    for error in (ValueError(SAFE), None):
-        threading.excepthook(threading.ExceptHookArgs((ValueError, error, None, None)))
+    threading.excepthook(threading.ExceptHookArgs((ValueError, ValueError(SAFE), None, None)))
 
 
 def test_reports_of_threads_and_of_what_can_not_be_raised_say_where_but_show_no_object(log, capsys):
@@ -24146,16 +24148,19 @@ def test_no_handler_gets_the_objects_of_a_message(log):
 
 
 def test_no_handler_gets_an_exception_by_any_other_way(log):
+    def look(record):
+        error = record.err["deep"][0] if isinstance(record.err, dict) else record.err
+        return record.msg, record.args, type(error), str(error)
+
     ps.redact_logs([SAFE])
-    handler, seen = keeping(lambda record: (record.msg, record.args, record.err))
+    handler, seen = keeping(look)
     log.handlers.append(handler)
-    for error in (caught(SAFE), caught("harmless")):
+    for error, text in ((caught(SAFE), "no"), (caught("harmless"), "no"), (ValueError(SAFE), "***")):
         log.error(error, extra={"err": {"deep": [error]}})
         log.error("failed: %s", error, extra={"err": error})
-    for message, args, extra in seen:
-        error = extra["deep"][0] if isinstance(extra, dict) else extra
-        assert (message, args) in [("no", ()), ("failed: no", ())] and type(error) is ps.RedactedError
-    assert len(seen) == 4
+        error = (ps.RedactedError, text)
+        assert seen == [(text, (), *error), (f"failed: {text}", (), *error)]
+        seen.clear()
 
 
 def test_a_message_whose_object_fails_with_the_value_is_withheld(log, capsys):
@@ -24747,6 +24752,13 @@ def test_a_filter_alone_leaves_the_plain_report_of_an_exception():
     ps.RedactingFilter([SAFE]).filter(record)
     assert record.exc_text.endswith("ValueError: no")
     assert record.exc_info[0] is ps.RedactedError and str(record.exc_info[1]) == record.exc_text
+
+
+def test_a_second_filter_masks_its_own_values_in_the_report_of_the_first():
+    record = logging.makeLogRecord({"exc_info": (ValueError, ValueError(SAFE, CANARY), None)})
+    for value in (SAFE, CANARY):
+        ps.RedactingFilter([value]).filter(record)
+    assert str(record.exc_info[1]) == record.exc_text == "ValueError: ('***', '***')"
 
 
 def test_no_handler_gets_an_exception_whose_report_another_has_written_before(log):
@@ -32803,9 +32815,10 @@ def test_git_outside_of_a_repository_is_an_error_in_one_line(say, tmp_path, monk
 
 
 def test_only_a_folder_that_git_can_not_open_counts_as_unreadable(repository, say, monkeypatch):
-    leak(repository / "a../b.py")
+    leak_all(repository, "a*../b.py", "ab../c.py")
     (repository / ".gitignore").symlink_to("nowhere")  # of which git warns, and lists everything
-    assert leaks(on_error=pytest.fail) == {"a../b.py"}
+    assert leaks(on_error=pytest.fail) == {"a*../b.py", "ab../c.py"}
+    assert leaks("a*..", on_error=pytest.fail) == {"a*../b.py"}
     run_git = ps.run_git
 
     @contextlib.contextmanager
@@ -32817,6 +32830,7 @@ def test_only_a_folder_that_git_can_not_open_counts_as_unreadable(repository, sa
     monkeypatch.setattr(ps, "run_git", warn)
     status, said = say("audit", "--exit-code", "0")
     assert (status, "can't read .: warning: could not open directory 'sub/': Perm" in said) == (2, True)
+    assert "can't read a*..: warning:" in say("audit", "a*..")[1]
 
 
 def test_a_revision_is_never_an_option(repository):
@@ -33659,6 +33673,7 @@ def test_a_path_leads_to_what_git_has_by_that_name_even_if_it_is_a_link_now(
     here = tmp_path_factory.mktemp("links") / "here"
     here.symlink_to(repository)
     assert leaks(str(here / "real"), **options) == {"real/b.py"}
+    assert leaks(str(here / "was"), **options) == {"was/a.py"}
 
 
 def test_a_repository_inside_a_repository_has_its_own_rules(repository, tmp_path_factory):
@@ -33779,12 +33794,17 @@ def test_a_path_that_is_neither_a_file_nor_a_folder_is_reported(say, tmp_path, p
     assert (status, said.count("isn't a file or a folder")) == (2, 1)
 
 
-def test_what_vanishes_during_an_audit_is_not_an_error(folder):
-    places = [leak(folder / f"{n}.py", n) for n in range(2)]
-    found = ps.audit(on_error=pytest.fail)
-    assert next(found).path == "0.py"
-    places[1].unlink()
-    assert list(found) == []
+def test_what_vanishes_during_an_audit_is_not_an_error(folder, monkeypatch):
+    places = [leak(folder / name, n) for n, name in enumerate(("0.py", "1.py", "2.py", "sub/3.py"))]
+    audit = ps.Audit(on_error=pytest.fail)
+    listed = list(audit.files())
+    monkeypatch.setattr(audit, "files", lambda: iter(listed))
+    for place in places[1:]:
+        place.unlink()
+    places[2].symlink_to("0.py")
+    (folder / "sub").rmdir()
+    (folder / "sub").write_text("x")
+    assert [finding.path for finding in audit] == ["0.py"] and audit.summary.files == 1
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs a file that opens and can't be read")
@@ -33935,10 +33955,11 @@ def test_a_file_with_a_merge_conflict_is_read_once(repository):
 
 def test_a_repository_below_a_plain_folder_is_listed_by_git(folder):
     git(folder, "init", "-q", "inner")
-    leak_all(folder, "inner/excluded.py", "inner/a.py")
+    git(folder, "init", "-q", "inner/more")
+    leak_all(folder, "inner/excluded.py", "inner/a.py", "inner/more/b.py")
     (folder / "inner" / ".git" / "info" / "exclude").write_text("excluded.py\n")
-    assert leaks() == leaks(exclude="/a.py") == {"inner/a.py"}
-    assert leaks(exclude="/inner/a.py") == set()
+    assert leaks() == leaks(exclude="/a.py") == {"inner/a.py", "inner/more/b.py"}
+    assert leaks(exclude="/inner/a.py") == {"inner/more/b.py"}
 
 
 VENDORED = """node_modules bower_components .venv venv .eggs __pycache__ .cache .mypy_cache .pytest_cache
@@ -33961,8 +33982,8 @@ def test_a_folder_outside_of_its_repositorys_working_tree_is_walked(repository):
 
 
 def test_vendored_folders_are_left_out_and_counted_but_no_files_of_their_names(folder, say):
-    plant(folder, *(f"a/{name}/b.py" for name in VENDORED), *VENDORED, ".svn")
-    assert listing(folder) == sorted([*VENDORED, ".svn"])
+    plant(folder, *(f"a/{name}/b.py" for name in VENDORED), *VENDORED, ".svn", "myvenv/b.py")
+    assert listing(folder) == sorted([*VENDORED, ".svn", "myvenv/b.py"])
     ending = f"; not examined: {len(VENDORED)} vendored (use --untrusted)\n"
     for _ in range(2):
         assert say("audit", "a")[1].endswith(f"in 0 files, 0.0 MB{ending}")
@@ -34456,6 +34477,7 @@ def test_stdin_is_read_as_dash_wherever_the_baseline_is(folder, capsys):
     os.chdir("sub")
     with piped_in(text := f"\n x = '{token()}'".encode()):
         assert ps.main(["audit", "-", "--json", "--baseline", "../accepted"]) == 1
+        os.fstat(0)  # which stays open for a program that audits it
     report = json.loads(capsys.readouterr().out)
     assert [(finding["path"], finding["line"]) for finding in report["findings"]] == [("-", 2)]
     assert report["summary"]["bytes"] == len(text)
@@ -34784,6 +34806,8 @@ def test_files_have_the_same_names_wherever_below_a_baseline_an_audit_starts(fol
     assert ps.main(above) == 0
     assert capsys.readouterr().out == "no findings in 1 file, 0.0 MB; silenced: 1 by the baseline\n"
     assert ps.main([*above, "--update-baseline"]) == 0 and (folder / ps.BASELINE).read_bytes() == before
+    leak(folder / "sub" / "b.py")
+    assert leaks(baseline=above[-1]) == {"b.py"}
 
 
 def test_files_have_the_same_names_wherever_below_them_a_baseline_is(folder, say):
@@ -35270,7 +35294,7 @@ def test_a_file_with_too_many_findings_counts_as_unreadable_and_is_named(reposit
     assert "unreadable" not in say("audit", *where)[1]
     monkeypatch.setattr(ps, "_MAX_FINDINGS", 3)
     assert "1 unreadable" in say("audit", *where)[1]
-    say("audit", *where, "--update-baseline")
+    assert "now accepts 3 places" in say("audit", *where, "--update-baseline")[1]
     status, said = say("audit", *where, "--json")
     why = "what follows line 3 was not examined, for it has too many findings"
     report, _, warned = said.rpartition("\n" + "can't read")
