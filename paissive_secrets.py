@@ -13245,7 +13245,7 @@ def environment_with_secrets(
     rows = _rows(store, names, snapshot)
     composed: dict[str, str] = {}
     if not names:
-        known = {row.variable: row.text_or_reference() for row in rows if row.is_passed}
+        known = {row.variable: row.text_or_reference() for row in rows}
         variables_first = os.environ if variables_win else {}
         composed = _composed_texts(store, snapshot, {**known, **variables_first}, variables_first)
         rows += [_Row(variable, text) for variable, text in composed.items()]
@@ -18864,7 +18864,7 @@ class IgnorePatterns:
 
 
 # Text and sets of characters; a set has neither a backslash nor a class such as [:digit:].
-_PATTERN_OF_NAME = lazily(r"(?s)(?:[^\\\[]|\[(?![!^]?\])(?:[^\]\\\[]|\[(?!:))+\])*")
+_PATTERN_OF_NAME = lazily(r"(?:[^\\\[]|\[(?![!^]?\])(?:[^\]\\\[]|\[(?!:))+\])*")
 
 
 def _matches_names(expressions: Sequence[re.Pattern[str] | None], names: Sequence[str]) -> bool:
