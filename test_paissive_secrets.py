@@ -35942,22 +35942,22 @@ def test_what_a_dotenv_file_holds_is_to_be_imported(folder, name):
     ("path", "line", "name"),
     [
         ("a.py", 'STRIPE_API_TOKEN = "{}"', "STRIPE_API_TOKEN"),
-        ("a.py", '    self.db_password: str = "{}"', "db_password"),
-        ("a.ts", "export const apiToken = '{}'", "apiToken"),
+        ("a.py", '    self.db_password: str = "{}"', "DB_PASSWORD"),
+        ("a.ts", "export const apiToken = '{}'", "API_TOKEN"),
         ("a.py", '# SHOP_TOKEN = "{}"', "SHOP_TOKEN"),
         ("a.js", '    // SHOP_TOKEN: "{}"', "SHOP_TOKEN"),
         ("a.json", '{{"user": "x", "db-password": "{}"}}', "DB_PASSWORD"),
         ("a.yaml", "  - mail.password: {}", "MAIL_PASSWORD"),
-        ("a.go", 'apiToken := "{}"', "apiToken"),
+        ("a.go", 'apiToken := "{}"', "API_TOKEN"),
         ("a.php", "define( 'SHOP_TOKEN', '{}' );", "SHOP_TOKEN"),
-        ("a.php", "$config['shop_token'] = '{}';", "shop_token"),
+        ("a.php", "$config['shop_token'] = '{}';", "SHOP_TOKEN"),
         ("a.py", 'token = env("SHOP_TOKEN", default="{}")', "SHOP_TOKEN"),
         ("a.py", 'token = os.getenv("SHOP_TOKEN", "{}")', "SHOP_TOKEN"),
         ("a.sh", 'export TOKEN="${{SHOP_TOKEN:-{}}}"', "SHOP_TOKEN"),
         ("compose.yaml", "      TOKEN: ${{SHOP_TOKEN-{}}}", "SHOP_TOKEN"),
     ],
 )
-def test_the_replacement_has_the_variable_as_it_stands_in_the_file(folder, path, line, name):
+def test_the_replacement_has_the_variable_of_the_file_in_upper_case(folder, path, line, name):
     (folder / path).write_text(line.format(token()) + "\n")
     assert [finding.fix.split(",")[0] for finding in ps.audit()] == [f"set {name}"]
 
