@@ -5770,6 +5770,13 @@ class SealedFolder:
         # Of sealed files, the record of known stores and git's log; it never holds what was opened.
         self.cache = FileCache()
 
+    def configured_above(self) -> str:
+        """Return the folder of that name in a folder above, if PAISSIVE_SECRETS_DIR is relative; else ""."""
+        configured = os.path.expanduser(os.environ.get("PAISSIVE_SECRETS_DIR", ""))
+        if not self.is_configured or os.path.isabs(configured):
+            return ""
+        return find_above(os.path.dirname(working_directory()), configured)
+
     def check(self, folder: str = "", *, make: bool = False) -> None:
         """Raise Unsafe if others can write to `folder`, by default that of the secrets, or on the way to it.
 
@@ -7311,6 +7318,10 @@ class FileStore(LockingStore):
             note = f"note: made {self.folder}, whose first member is {show(owner)}"
             if not password:
                 note += "; `password` adds a master password"
+            self._notes.append(note)
+        if above := self._files.configured_above():
+            note = f"note: made {self.folder}, beside {above}; "
+            note += "a relative PAISSIVE_SECRETS_DIR counts from the working directory"
             self._notes.append(note)
         if password or not own:
             self._files.replace([self._opener.seal_by_password(new, password)])

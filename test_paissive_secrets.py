@@ -18696,6 +18696,19 @@ def test_import_names_a_store_of_a_folder_above(env_file, say, tmp_path, monkeyp
     assert "the store is" not in say("import", ".env", "--backend", "file")[1]
 
 
+def test_who_makes_a_second_store_by_a_relative_path_is_told_of_the_first(say, tmp_path, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
+    monkeypatch.setenv("PAISSIVE_SECRETS_DIR", "keys/app")
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "part/keys").mkdir(parents=True)
+    assert say("set", "A", "--backend", "file", stdin="1") == (0, "")
+    monkeypatch.chdir("part")
+    said = f"note: made {tmp_path}/part/keys/app, beside {tmp_path}/keys/app; "
+    said += "a relative PAISSIVE_SECRETS_DIR counts from the working directory\n"
+    assert say("set", "A", "--backend", "file", stdin="1") == (0, said)
+    assert say("set", "A", "--backend", "file", stdin="2") == (0, "")
+
+
 def test_import_of_a_file_that_was_imported_before_changes_nothing(env_file, say):
     env_file.write_text(ENV_FILE_AFTER_IMPORT)
     nothing = "note: 2 settings left out; --all imports settings, too\n"
