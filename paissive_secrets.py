@@ -15382,7 +15382,7 @@ _PACKAGE_LOCK = lazily(  # of package managers
 )
 _SHIPPED_FILE = lazily(r"(?i)(?:\A|/)\.yarn/|[.-]min\.[cm]?js\Z|(?:\A|/)[\w.-]*bundle[\w.-]*\.[cm]?js\Z")
 _TEST_FILE = lazily(  # test_login.py, login.spec.ts, LoginTests.Refresh.cs
-    r"test_|(?:.*[._-])?(?:tests?|specs?)[._-]|.*[a-z0-9](?:Tests?|TestCase|TestBase|Fixtures?|Specs?|IT)\."
+    r"(?:.*[._-])?(?:tests?|specs?)[._-]|.*[a-z0-9](?:Tests?|TestCase|TestBase|Fixtures?|Specs?|IT)\."
 )
 
 

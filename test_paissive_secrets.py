@@ -27459,6 +27459,15 @@ def test_features_tell_the_cases_apart():
             assert (fact.removeprefix("not ") in found) != (fact[:4] == "not "), (line, fact)
 
 
+def test_a_passphrase_has_no_word_that_joins_a_sentence():
+    words = "the your and are not for with must can has have this that from only use you".split()
+    spaces_count = {}
+    for word in ("lemon", *words):
+        (candidate,) = candidates("pass" + f'phrase: "tulip {word} harbor seven"', "a.yml")
+        spaces_count.setdefault("symbols 0s" in ps.features(candidate), []).append(word)
+    assert spaces_count == {False: ["lemon"], True: words}
+
+
 def test_tables_are_read_once_and_values_that_differ_in_their_digits_have_features_in_common():
     for table in (ps.load_weights, ps.properties, ps._letter_pairs):
         assert table() is table()
@@ -28449,6 +28458,8 @@ nock(u).reply(200, {"aut·h": "{A32}"})
 === a test expects it, a.py
 assertEqual(events[0].reset_toke·n, "nHuyWiB7yP5Zw52FIkcQ")
 assertThat(result).containsEntry("refresh_toke·n", "nHuyWiB7yP5Zw52FIkcQ")
+it.containsEntry("refresh_toke·n", "nHuyWiB7yP5Zw52FIkcQ")
+expect(events[0].reset_toke·n, "nHuyWiB7yP5Zw52FIkcQ")
 === , a.py
 client.login(a.reset_toke·n, "nHuyWiB7yP5Zw52FIkcQ")
 settings["refresh_toke·n"] = "nHuyWiB7yP5Zw52FIkcQ"
@@ -29376,6 +29387,7 @@ a.py | option("pass·word", "V4x7q") | separator =
 a.py | property("pass·word", "V4x7q") | separator =
 a.py | pass·word_again = "V4x7q" | ends telltale
 a.py | pass·word_repeat = "V4x7q" | ends telltale
+a.py | pass·word_base64 = "V4x7q" | ends telltale
 A.java | pas·sword.compareToIgnoreCase("V4x7q") | separator ==
 a.xml | <pas·sword>tulip harbor lantern seven</pas·sword> | symbols 0s
 a.py | x; pass·word = "V7 k", # x | digits two, symbols 0s
@@ -29539,6 +29551,7 @@ WEAK = """
 - compose.yml API_JWT_SEC·RET: abcQx9Vbk7-Lw3Zr8Tabc-mP4abcd
 - a.md pass·word=secret123
 + a.env pass·word=secret123
++ a.service Environment=DB_PASS·WORD=secret123
 - a.yml   # pass·word: secret123
 + a.ts clientSecre·t: 'secret123',
 + a.java x.setClientSecre·t("passw0rd")
@@ -30222,8 +30235,10 @@ def test_a_web_token_is_to_be_refused_by_its_name_or_by_what_its_test_expects():
     names = "bad_token broken_token forged_jwt invalid_jwt malformed_token tampered_token wrong_access_token"
     assert [name for name in (*names.split(), "wrong_id_token") if reported(f"{name} := {value}")] == []
     test = 'test "a" do\n  x = ' + value + "\n  assert verify(x) == "
-    errors = "signature_error signature_invalid SignatureMismatch invalid_token bad_signature malformed"
-    assert [error for error in errors.split() if reported(test + error)] == []
+    errors = (
+        "signature_error signature_invalid SignatureMismatch bad_signature invalid_signature invalid_token"
+    )
+    assert [error for error in (*errors.split(), "malformed") if reported(test + error)] == []
     assert reported(f"{test}token") == ["jwt"]
 
 
@@ -30244,6 +30259,7 @@ def test_a_web_token_that_is_to_be_refused_is_a_finding_of_low_confidence(text):
         'const app = initializeApp({{\n  apiKey: "{key}",\n  authDomain: "x.local"',
         'const app = initializeApp({{\n  apiKey: "{key}",\n  messagingSenderId: "1"',
         "<key>API_KEY</key>\n<string>{key}</string>\n<key>GCM_SENDER_ID</key>",
+        '<meta-data android:name="com.google.android.geo.API_KEY" android:value="{key}"/>',
     ],
 )
 def test_a_key_of_google_for_the_clients_of_an_app_is_low(text):
@@ -30254,12 +30270,12 @@ def test_a_key_of_google_for_the_clients_of_an_app_is_low(text):
 
 
 def test_words_in_the_documentation_of_an_ansible_module_are_low():
-    def confidence(name, value):
-        text = f"{name} = r'''\n{'- a: b' * 60}\n- user:\n    set_pass" + f"word: {value}\n'''\n"
+    def confidence(name, value, quotes="'''"):
+        text = f"{name} = r{quotes}\n{'- a: b' * 60}\n- user:\n    set_pass" + f"word: {value}\n{quotes}\n"
         return [match.confidence for match in scanned(text, "user.py")]
 
     for name in ("DOCUMENTATION", "EXAMPLES", "RETURN"):
-        assert confidence(name, "netapp123") == ["low"]
+        assert confidence(name, "netapp123") == confidence(name, "netapp123", '"""') == ["low"]
         assert confidence(name, ps.make_samples("{A24}")) == confidence("TEXT", ps.make_samples("{A24}"))
     assert [confidence("TEXT", value) for value in ("netapp123", ps.make_samples("{A24}"))] == [["high"]] * 2
     assert reported("RETURN = '''\n- a: b\n'''\npass" + "word = 'netapp123'\n", "user.py") == ["password"]
@@ -30632,6 +30648,13 @@ def test_a_password_in_a_url_is_low_if_its_user_its_host_or_itself_is_an_example
     for host, confidence in (("My_2-a.example.org", "low"), (f"{'x' * 73}example", "low"), ("db", "medium")):
         (match,) = scanned(f"ada:k3Xw9vQ2pL@tcp({host}:3306)/x", "a.go")
         assert match.confidence == confidence, host
+
+
+def test_a_line_of_a_comment_begins_with_its_mark_but_not_what_a_script_prints_or_c_defines():
+    marks = ("#", "  //", "/*", " * ", ";", "<!--", "% ", "REM ")
+    assert [mark for mark in marks if not ps.is_in_comment(f"x\n{mark} V".encode(), len(mark) + 3)] == []
+    others = ("#define X", "echo # ", "%x", "*p", "remove ", "x #")
+    assert [mark for mark in others if ps.is_in_comment(f"x\n{mark} V".encode(), len(mark) + 3)] == []
 
 
 def test_a_password_in_a_url_is_low_on_a_comments_line_unless_it_looks_random():
