@@ -469,7 +469,7 @@ ElevenLabs key  sk_  {h48}
 Shippo token  shippo_(live|test)_  {h40}
 EasyPost key  EZAK|EZTK  {A54}
 Telegram token  AA  (?<=[0-9]{7}:AA)[\w-]{33}  {d10}:AA{W33}
-Discord token  (M|N)(T|D|j|z)|O(T|D)  {W22,24}\.{W6}\.{W27,38}
+Discord token  MT|MD|Mj|Mz|NT|ND|Nj|Nz|OT|OD  {W22,24}\.{W6}\.{W27,38}
 Linear key  lin_(api|oauth|wh)_  {A40,64}
 Notion token  ntn_  {d11}{A35}
 Notion secret  secret_  {A43}
@@ -629,7 +629,7 @@ Tencent Cloud id  AKID  {A32}
 Google HMAC id  GOOG  (?:{U20}|1E{U57})
 GoCardless token  live_|sandbox_  (?=[a-z_]{0,39}[A-Z0-9-]){X40}
 Bitcoin key  5(H|J|K)  {C49}
-Bitcoin compressed key  K(w|x|y|z)|L(1|2|3|4|5)  {C50}
+Bitcoin compressed key  Kw|Kx|Ky|Kz|L1|L2|L3|L4|L5  {C50}
 Stellar seed  S(A|B|C|D)  {K54}
 NKEY seed  S(A|C|N|O|P|U|X)  {K56}
 = medium high
@@ -1026,13 +1026,19 @@ class _Prefixes:
         # Those with a lead, by the last two or three bytes before the run that follows it.
         self.joints: dict[bytes, list[_Literal]] = {}
         self.texts: dict[bytes, tuple[bytes, ...]] = {}  # by their first two bytes
+        self.heads: set[bytes] = set()  # the first two bytes of those whose tokens go on after a sign
+        # In a shape, a colon or = after "?" or "<" isn't of the token.
+        may_have_sign = re.compile(r"[+/%.$~¦]|(?<![?<])[:=]|\{[BTX]").search
         for rule in _prefixed_rules():
+            has_sign = may_have_sign(rule.shape)
             for text in map(str.encode, rule_prefixes(rule.prefix)):
                 lead = text.rstrip(_RUN_LETTERS)
                 literal = _Literal(text, len(lead), rule)
                 if text not in self.literals:
                     self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
                 self.literals.setdefault(text, []).append(literal)
+                if has_sign:
+                    self.heads.add(text[:2])
                 for end in _ends_of_lead(lead, rule.shape):
                     self.joints.setdefault(end, []).append(literal)
         self.sized: dict[int, list[_Literal]] = {}  # without a prefix, by the size of a token's first run
@@ -17106,7 +17112,6 @@ _LITERAL = lazily(rb"(?P<part>[^\"'\\\n]{1,200})[\"']")
 _LITERAL_BEFORE = lazily(rb"([\"'])([^\"'\\\n]{1,80})\1" + _JOIN + rb"\1\Z")
 _LITERAL_AFTER = lazily(rb"([\"'])" + _JOIN + rb"\1(?P<part>[^\"'\\\n]{1,200})")
 _MAX_PARTS = 8  # of a split token before its longest
-_HASH_NAMES = (b"sha1:", b"sha256:", b"sha512:")  # what precedes most runs in lock files
 _REACH_OF_PREFIX = 100  # bytes from a prefix to the first run in its token
 # The first two characters of a word, by which prefixes are looked up.
 _WORD_BEGIN = lazily(rb"(?s)(?<![A-Za-z0-9_-])[A-Za-z0-9].")
@@ -17158,16 +17163,21 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
     done = 0  # where the last token ends
     searched = 0  # the beginnings of tokens before this have been looked at
     for start, end in runs:
-        literals = texts.get(text[start : start + 2], ())  # those with these first two bytes
-        if not literals and text[start - 1] not in _MARKS and end - start not in sized:
+        literals = texts.get(text[start : start + 2])  # those with these first two bytes
+        is_sized = end - start in sized
+        if not literals and not is_sized and text[start - 1] not in _MARKS:
+            searched = end
             continue  # most runs
-        begins = text.startswith(literals, start)
+        begins = literals is not None and text.startswith(literals, start)
         before = _before_run(text[start - 3 if start > 2 else 0 : start])
+        if not (begins or before or is_sized):
+            searched = end
+            continue
         if before == "escape" and not begins and text[start] in b"nrt":  # which is a part of the escape
             start += 1
             begins = text.startswith(texts.get(text[start : start + 2], ()), start)
-        is_sized = end - start in sized
-        if start < done or not (begins or before or is_sized):
+            is_sized = end - start in sized
+        if start < done:
             continue
         span = None
         if begins or before == "lead" or is_sized:
@@ -17272,14 +17282,14 @@ def _with_all_parts(text: bytes, c: Candidate) -> Candidate:
 def _token_around(text: bytes, begin: int, start: int) -> Span | None:
     """Return the token that the run at `start` is in and that begins before it, from `begin` on; or None."""
     begin += len(text[begin:start].rstrip(_TOKEN_LETTERS))  # all from here on may be in one token
-    texts = prefixes().texts
+    known = prefixes()
     words = _WORD_BEGIN.findall(text, begin, start)
-    if texts.keys().isdisjoint(words) or text.endswith(_HASH_NAMES, 0, start):  # most runs
+    if known.heads.isdisjoint(words):  # most runs
         return None
     for word in _WORD_BEGIN.finditer(text, begin, start):
         at = word.start()
-        found = texts.get(text[at : at + 2])
-        span = _token_at(text, at) if found and text.startswith(found, at) else None
+        is_head = word[0] in known.heads and text.startswith(known.texts[word[0]], at)
+        span = _token_at(text, at) if is_head else None
         if span and span.end > start:
             return span
     return None
