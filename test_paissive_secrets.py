@@ -31488,13 +31488,26 @@ shadow root:$1${A8}${A21}:1:
 shadow root:«$y$j9T${A22}${A43}»:1:
 a.txt «$apr1${A8}${A22}» «$2y$10${A53}» $2y$10${A52}! «$P${A31}» «$S${A52}» «$7${A20}${A43}»
 a.txt «$argon2id$v=19$m=65536,t=3,p=4${A22}${A43}» «$scrypt$ln=16,r=8,p=1${A22}${A43}»
+a.txt «$argon2i$m=65536,t=3,p=4${A22}${A43}» «$argon2d$v=19$m=65536,t=3,p=4${A22}${A43}»
+a.txt «$pbkdf2-sha256$29000${A22}${A43}» «$pbkdf2$29000${A22}${A27}»
 a.yml - "ada:«$$apr1$${A8}$${A22}»"
 a.txt pbkdf2_sha256«$260000${A22}${B43}=» pbkdf2_md5$260000${A22}${B43}=
+a.txt pbkdf2_sha1«$260000${A22}${B27}=» pbkdf2_sha512«$260000${A22}${B86}==»
+a.txt scrypt:32768:8:1«${A16}${h128}» scrypt:32768:8:1${A16}${h129}
 a.txt pbkdf2:sha256:260000«${A16}${h64}» pbkdf2:sha256:x${A16}${h64}
 a.txt SCRAM-SHA-256«$4096:{B22}==${B43}=:{B43}=»
 .htpasswd ada:«{SHA}{B27}=»
 .htpasswd ada:«{A13}»
 a.ldif userPass·word: «{SSHA}{B38}==»
+a.ldif userPass·word: «{CRYPT}{A40}»
+a.ldif userPass·word: «{MD5}{A40}»
+a.ldif userPass·word: «{SMD5}{A40}»
+a.ldif userPass·word: «{PBKDF2-SHA256}{A40}»
+a.ldif userPass·word: «{ARGON2}{A40}»
+a.ldif userPass·word: «{bcrypt}{A40}»
+a.ldif userPass·word: «{pbkdf2}{A40}»
+a.ldif userPass·word: «{scrypt}{A40}»
+a.ldif userPass·word: «{argon2}{A40}»
 a.sql IDENTIFIED BY PASS·WORD '«*{d40}»'
 = azure-account-key
 a.txt «{B76}+ASt{B6}==» {B77}+ASt{B6}== {B76}+ASt{B5}== {B76}+ASx{B6}==
