@@ -6397,10 +6397,11 @@ class Opener:
         if access.path:
             file = os.path.relpath(access.path, os.path.dirname(self._files.path))
         problem = f"the store's identity does not open most of {self._files.secrets}"
-        hint = (
-            f"somebody put an older or another identity into {file}{self._in_last_commit(access)}, or secrets"
+        hint = f"somebody put an older or another identity into {file}{self._in_last_commit(access)}"
+        merged = (
+            "if you merged a branch without the last rekey, git rm the secrets that it set, then set them"
         )
-        return WrongKey(problem, hint=f"{hint}; see: status")
+        return WrongKey(problem, hint=f"{hint}, or secrets; {merged} again; see: status")
 
     def _older_error(self, access: Access) -> Unsafe | None:
         """Return the error if git shows that another identity replaced this one, or None.
@@ -13025,7 +13026,7 @@ class _Rotation:
         with suppress(SecretsError):  # of the store: that the step has failed matters more
             if kind == "revoke" and self.value("pending") is None:
                 return f"then repeat it, or give it up: rotate drop {self._word} --force"
-        return f"then {unfinished_error(self._name).hint}"
+        return f"fix that, then {unfinished_error(self._name).hint}"
 
 
 def _last_lines(values: Iterable[str], printed: bytes, errors: bytes) -> str:

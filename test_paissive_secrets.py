@@ -8954,7 +8954,12 @@ def test_a_store_is_confirmed_if_most_of_it_opens_and_the_rest_is_named(files, m
     for name in ("A", "B"):
         sealing('{"name": "DB", "value": "VALUE"}')(DB.with_stem(name))
     said = f"WrongKey: the store's identity does not open most of {DB.parent.absolute()}; "
-    said += "somebody put an older or another identity into .paissive/identity.age, or secrets; see: status"
+    said += (
+        "somebody put an older or another identity into .paissive/identity.age, or secrets; if you merged "
+    )
+    said += (
+        "a branch without the last rekey, git rm the secrets that it set, then set them again; see: status"
+    )
     assert refusal(files.trust, pin) == said
     assert not record_file().exists()
 
@@ -20980,7 +20985,9 @@ def test_a_step_that_failed_is_named_even_if_the_store_can_not_be_reached_since(
 
     in_memory.begin()
     in_memory.rotation.schedule("DB_PASSWORD", "30d", revoke=revoke)
-    said = "RotationFailed: revoke of 'DB_PASSWORD' failed: it returned False; then use: rotate resume"
+    said = (
+        "RotationFailed: revoke of 'DB_PASSWORD' failed: it returned False; fix that, then use: rotate resume"
+    )
     assert refusal(in_memory.rotation.drop, "DB_PASSWORD").startswith(said)
 
 
@@ -21118,7 +21125,9 @@ def test_a_step_that_fails_leaves_current_and_says_so_without_the_value(rotation
     error = failure(rotation.rotate, "DB_PASSWORD", NEW)
     assert error.message == f"{kind} of 'DB_PASSWORD' failed: {problem}"
     force = "(--force if a step of its policy fails)"
-    assert error.hint == f"then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD {force}"
+    assert (
+        error.hint == f"fix that, then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD {force}"
+    )
     assert (stages(rotation), NEW in all_that_is_shown(error)) == ((None, OLD, NEW), False)
     if kind == "verify":  # which the old value needn't pass
         rotation.abort("DB_PASSWORD")
@@ -21325,9 +21334,8 @@ def fail_late(tmp_path, full):
 def test_a_rotation_that_fails_on_one_of_its_last_writes_can_be_resumed(tmp_path):
     for full in ("DB_PASSWORD__PENDING", "DB_PASSWORD"):
         rotation, said = fail_late(tmp_path / full, full)
-        problem = (
-            "Unavailable: rotation of 'DB_PASSWORD' failed after apply: disk full; then use: rotate resume"
-        )
+        problem = "Unavailable: rotation of 'DB_PASSWORD' failed after apply: disk full; "
+        problem += "fix that, then use: rotate resume"
         assert (
             said
             == f"{problem} DB_PASSWORD, or: rotate abort DB_PASSWORD (--force if a step of its policy fails)"
@@ -21341,7 +21349,7 @@ def test_a_rotation_that_fails_after_apply_says_so_whatever_fails(tmp_path, monk
     store.set("DB_PASSWORD", OLD)
     rotation.schedule("DB_PASSWORD", "30d", verify=lambda value: setattr(store, "unreadable", "DB_PASSWORD"))
     failed = "rotation of 'DB_PASSWORD' failed after apply:"
-    todo = "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
+    todo = "fix that, then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
     todo += " (--force if a step of its policy fails)"
     assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == f"Denied: {failed} no access; {todo}"
     store.unreadable = ""
@@ -21356,7 +21364,7 @@ def test_an_abort_that_fails_once_the_new_value_is_current_can_be_repeated(tmp_p
     rotation, _ = fail_late(tmp_path, "DB_PASSWORD__PENDING")
     steps = rotation._functions["DB_PASSWORD"]
     steps["apply"] = lambda value: False
-    problem = "apply of 'DB_PASSWORD' failed: it returned False; then use"
+    problem = "apply of 'DB_PASSWORD' failed: it returned False; fix that, then use"
     assert refusal(rotation.abort, "DB_PASSWORD").startswith(f"RotationFailed: {problem}")
     steps["apply"] = (applied := []).append
     getattr(rotation, action)("DB_PASSWORD")  # apply may have got half way, so resume repeats it
