@@ -7092,9 +7092,10 @@ class FileStore(LockingStore):
         one. The identity is post-quantum if that is asked for, or if the
         one before was. Entries that are sealed to another identity stay as
         they are, with a warning. Conflict if a damaged file hides the
-        member's key, if there would be neither a password nor a member, or
-        if a merge left a conflict; Corrupt for a damaged file, NotFound if
-        there is no member `without`: then nothing is changed.
+        member's key, if that key has opened the store, if there would be
+        neither a password nor a member, or if a merge left a conflict;
+        Corrupt for a damaged file, NotFound if there is no member
+        `without`: then nothing is changed.
         """
         leaver = "" if without is None else check_member(without)
         self._files.check()
@@ -7115,6 +7116,10 @@ class FileStore(LockingStore):
             old = self._continue_rekey(access.keys).seal_to
             members = self._files.read_members(Keys(old))[0]
             leavers = self._leavers(leaver, members)
+            if access.member in leavers and len(leavers) < len(members):
+                problem = f"the key of {show(leaver)} opened the store here, and would get the new identity"
+                hint = "have another member remove this one, or first set a master password: password"
+                raise Conflict(problem, hint=hint)
             new = Identity.generate(post_quantum=post_quantum or is_post_quantum)
             keys = Keys(new, old, tuple(leavers))
             self._begin_rekey(keys, [member for member in members if member.name not in leavers])

@@ -12243,6 +12243,15 @@ def test_the_last_who_can_open_a_store_can_not_be_removed(files, team, monkeypat
     assert tree() == before
 
 
+def test_nobody_is_removed_by_their_own_key_which_would_get_the_new_identity(files, team, monkeypatch):
+    KEY_FILE.unlink()
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "")
+    as_ada, before = opened_by(team["ada"], monkeypatch), tree()
+    said = "Conflict: the key of 'ada' opened the store here, and would get the new identity; "
+    said += "have another member remove this one, or first set a master password: password"
+    assert (refusal(as_ada.rekey, without="ada"), tree()) == (said, before)
+
+
 def test_nobody_is_asked_for_a_password_to_remove_who_is_no_member(files, monkeypatch):
     prompts = type_answers(monkeypatch)
     assert refusal(ps.FileStore().rekey, without="nobody").startswith("NotFound: no member named 'nobody'")
