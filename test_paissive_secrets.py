@@ -36004,6 +36004,11 @@ def test_what_a_dotenv_file_holds_is_to_be_imported(folder, name):
     assert finding.fix == "move it to a store: import this file with --backend file"
 
 
+def test_a_script_that_sets_the_environment_is_no_file_to_import(folder):
+    (folder / ".envrc").write_text(f"export A_TOKEN={token()}\n")
+    assert [finding.fix for finding in ps.audit()] == [""]
+
+
 @pytest.mark.parametrize(
     ("path", "line", "name"),
     [
