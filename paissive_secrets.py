@@ -17601,9 +17601,13 @@ def _key_object(rule: str, member: re.Pattern[bytes], text: bytes, at: int) -> D
     return [judge_span(pattern_rules()[rule], place, members[0][1])], min(ends)
 
 
+# What each of them has: $6$, the salt of Werkzeug, or the rounds and the salt of SCRAM.
+_HASH_ID = lazily(rb"\$(?:[\w-]{1,22}|\d{4,7}:[\w+/=]{11,66})\$")
+
+
 def _password_hashes(text: bytes) -> Iterator[Span]:
     """Yield hashes of passwords that are known by their own form, such as bcrypt's $2b$…"""
-    if b"$" in text:
+    if _HASH_ID.search(text):  # mostly, the long expression needn't be compiled
         rule = pattern_rules()["password-hash"]
         yield from (judge_span(rule, found.span(), found[0]) for found in PASSWORD_HASH.finditer(text))
 
