@@ -2041,9 +2041,10 @@ def absolute_path(path: StrPath) -> str:
 def find_above(folder: str, name: str) -> str:
     """Return the path of `name` in an absolute folder or the nearest one above that has it; "" if none."""
     while not os.path.lexists(found := os.path.join(folder, name)):
-        if folder == os.path.dirname(folder):
+        above = os.path.dirname(folder)
+        if above == folder:
             return ""
-        folder = os.path.dirname(folder)
+        folder = above
     return found
 
 
@@ -4116,9 +4117,9 @@ class EnvironmentStore(LockingStore):
     def notes_on_set(self, *names: str) -> Iterator[str]:
         """Yield notes for a user who has just set these in the file.
 
-        They say which have variables of another name, which are settings, so
-        that `run` doesn't mask them, which replaced another spelling, and
-        which are secrets in plaintext.
+        They say which have variables of another name, which are settings,
+        so that `run` doesn't mask them, which replaced another spelling,
+        and which are secrets in plaintext.
         """
         renamed = [
             f"{show(name)} as {variable_name(name)}"
