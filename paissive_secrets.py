@@ -3243,6 +3243,8 @@ _MOVED = r"[^\S\r\n]*#[^\S\r\n]*(\S+): in the (file|vault) store[^\S\r\n]*(?:#.*
 _TAIL = rf"[^\S\r\n]*(?:#[^\r\n]*)?(?:{_LINE_END}|\Z)"
 _VARIABLE = r"\$\{(?P<name>[^}:]{0,255})(?::-(?P<default>[^}]*))?\}"
 _UNCLOSED = "has a quote that is never closed"
+CONFLICT_MARK = "<<<<<<< "  # what git writes above the lines of a merge's first side
+HINT_TO_MERGE = "keep the right lines, and remove git's marks"
 _UNESCAPED = r"(?<!\\)(?:\\\\)*"  # what follows isn't behind a backslash that counts
 BY_HAND = "store it by hand"
 COMPOSED = "composed of others"
@@ -3544,8 +3546,7 @@ class Dotenv:
         if piece.problem:
             return BadValue(f"{where} {piece.problem}", hint="quote its value again")
         if piece.begins_conflict():
-            hint = "keep one side's lines, and remove git's marks"
-            return BadValue(f"{where} begins a merge conflict", hint=hint)
+            return BadValue(f"{where} begins a merge conflict", hint=HINT_TO_MERGE)
         return BadValue(f"{where} is not NAME=value", hint="fix it, or put # before it")
 
 
@@ -3614,7 +3615,7 @@ class _Piece:
 
     def begins_conflict(self) -> bool:
         """Return whether this is the mark that git writes above the lines of a merge's first side."""
-        return self.text.startswith("<<<<<<< ")
+        return self.text.startswith(CONFLICT_MARK)
 
     def goes_on(self) -> bool:
         """Return whether bash takes the next line for a part of this value, because of a backslash."""
@@ -19813,6 +19814,8 @@ class _AuditSettings:
         """
         if len(line) > 1000:  # some patterns take the square of their length
             raise BadValue("it is too long")
+        if line.startswith(CONFLICT_MARK):  # or else it would be a pattern, and both sides' lines count
+            raise BadValue("it begins a merge conflict", hint=HINT_TO_MERGE)
         pattern, *rules = line.split()  # as a line of [allow] has them
         if section == "rules":
             name, _, form = line.partition("=")

@@ -6725,7 +6725,7 @@ def test_a_dotenv_with_a_merge_conflict_is_read_with_a_warning_and_not_changed(h
     text = "KEY=1\n<<<<<<< HEAD\nA_TOKEN=ours\n=======\nA_TOKEN=theirs\n>>>>>>> other\n"
     (here / ".env").write_text(text)
     (here / ".env").chmod(0o600)
-    problem = "line 2 of .env begins a merge conflict; keep one side's lines, and remove git's marks\n"
+    problem = "line 2 of .env begins a merge conflict; keep the right lines, and remove git's marks\n"
     assert say("get", "A_TOKEN") == (0, f"theirswarning: {problem}")
     for argv in (["set", "KEY"], ["set", "NEW"], ["delete", "KEY"], ["rotate", "now", "KEY", "--generate"]):
         assert say(*argv, stdin="x") == (2, problem)
@@ -35165,6 +35165,12 @@ MISTAKES = [  # the line, what is wrong with it, and what to do
     ("[rules]\nknown-value = acme_ {A32}", 2, "this tool has a rule named 'known-value' already", TAKEN_HINT),
     ("[rules]\n= acme_ {A32}", 2, "'' can't be a rule's name", RULE_HINT),
     ("[rules]\nmy key = acme_ {A32}", 2, "'my key' can't be a rule's name", RULE_HINT),
+    (
+        "[exclude]\n<<<<<<< HEAD\na\n=======\nb\n>>>>>>> x",
+        2,
+        "it begins a merge conflict",
+        "keep the right lines, and remove git's marks",
+    ),
     ("[allow]\ndocs", 2, UNCLEAR, ALLOW_HINT),
     ("[allow]\ndocs github-token any", 2, UNCLEAR, ALLOW_HINT),
 ]
