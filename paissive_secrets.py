@@ -660,18 +660,18 @@ Backblaze key  K00(0|1|2|3|4|5)  {mixed}{B27}
 JWT  eyJ  {W14,2000}\.ey{W10,9000}(?:\.(?:{W10,2000})?)?
     eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}
 """
-# To add a rule for tokens without a prefix, add a row: name, shape. Its first run of letters, digits, _ and -
-# has a length that few others have.
+# To add a rule for tokens without a prefix, add a row: name, length of its first run of letters, digits, _
+# and -, which few others have, and shape.
 _SHAPED = r"""
 = high critical
-Azure DevOps token  {A52}JQQJ99{A26}
-Azure AI key  {A52}JQQJ99{A22}
-Azure Functions key  {W44}AzFu{W6}={0,2}
-Azure search key  {A42}AzSe{A6}
+Azure DevOps token  84  {A52}JQQJ99{A26}
+Azure AI key  80  {A52}JQQJ99{A22}
+Azure Functions key  54  {W44}AzFu{W6}={0,2}
+Azure search key  52  {A42}AzSe{A6}
 = high high
-Mailgun sending key  {h32}-{h8}-{h8}
+Mailgun sending key  50  {h32}-{h8}-{h8}
 = medium high
-ngrok token  [0-3]{A26}_{A21}  2{A26}_{A21}
+ngrok token  49  [0-3]{A26}_{A21}  2{A26}_{A21}
 """
 # To add a rule for values in a certain context, add its name below its confidence and severity, then its
 # forms, one per line: a keyword in lower case that every match contains (or /file name; or several, which
@@ -861,10 +861,13 @@ def _prefixed_rules() -> tuple[Rule, ...]:
     return tuple(Rule(*about, *split(row)) for about, row in _table_rows(_PREFIXED))
 
 
-def _shaped_rules() -> tuple[Rule, ...]:
-    """Return the rules of tokens without a prefix, in the table's order."""
-    rows = ([*about, "", *re.split(r"\s{2,}", row)] for about, row in _table_rows(_SHAPED))
-    return tuple(Rule(*row) for row in rows)
+def _shaped_rules() -> list[tuple[int, Rule]]:
+    """Return (size of a token's first run, rule) of the tokens without a prefix, in the table's order."""
+    rules = []
+    for about, row in _table_rows(_SHAPED):
+        size, *shape_and_hit = re.split(r"\s{2,}", row)
+        rules.append((int(size), Rule(*[*about, "", *shape_and_hit])))
+    return rules
 
 
 class KeywordPattern:
@@ -937,7 +940,7 @@ def _table_rows(table: str) -> Iterator[tuple[list[str], str]]:
 
 def all_rules() -> list[Rule]:
     """Return every built-in rule, in the order in which they are listed."""
-    return [*_prefixed_rules(), *_shaped_rules(), *pattern_rules().values()]
+    return [*_prefixed_rules(), *(rule for _, rule in _shaped_rules()), *pattern_rules().values()]
 
 
 def make_samples(text: str) -> str:
@@ -977,6 +980,7 @@ def rule_prefixes(prefix: str) -> list[str]:
 # A run is a stretch of letters, digits, _ and -. A token is found by its first run, which begins with its
 # literal, such as ghp_, or follows the lead of its literal, such as the SG. of SendGrid.
 
+_SIGNS_IN_SHAPES = frozenset("+/%.$~:=¦BTX")  # signs that a token may have, and the classes with one
 _RUN_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 
 
@@ -1027,25 +1031,21 @@ class _Prefixes:
         self.joints: dict[bytes, list[_Literal]] = {}
         self.texts: dict[bytes, tuple[bytes, ...]] = {}  # by their first two bytes
         self.heads: set[bytes] = set()  # the first two bytes of those whose tokens go on after a sign
-        # In a shape, a colon or = after "?" or "<" isn't of the token.
-        may_have_sign = re.compile(r"[+/%.$~¦]|(?<![?<])[:=]|\{[BTX]").search
         for rule in _prefixed_rules():
-            has_sign = may_have_sign(rule.shape)
+            may_have_sign = not _SIGNS_IN_SHAPES.isdisjoint(rule.shape)
             for text in map(str.encode, rule_prefixes(rule.prefix)):
                 lead = text.rstrip(_RUN_LETTERS)
                 literal = _Literal(text, len(lead), rule)
                 if text not in self.literals:
                     self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
                 self.literals.setdefault(text, []).append(literal)
-                if has_sign:
+                if may_have_sign:
                     self.heads.add(text[:2])
                 for end in _ends_of_lead(lead, rule.shape):
                     self.joints.setdefault(end, []).append(literal)
         self.sized: dict[int, list[_Literal]] = {}  # without a prefix, by the size of a token's first run
-        for rule in _shaped_rules():
-            sample = make_samples(rule.hit or rule.shape.replace("\\", ""))
-            first_run = re.split(r"[^\w-]", sample)[0]
-            self.sized.setdefault(len(first_run), []).append(_Literal(b"", 0, rule))
+        for size, rule in _shaped_rules():
+            self.sized.setdefault(size, []).append(_Literal(b"", 0, rule))
 
     def match_at(self, text: bytes, start: int, size: int = 0) -> tuple[Rule, re.Match[bytes]] | None:
         """Return (rule, match) of the token that begins at `start`, or None; the first rule counts.
