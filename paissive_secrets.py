@@ -14735,10 +14735,13 @@ class _KeywordSearch:
         folded = text[begin : end + _MAX_WORD_AHEAD].translate(self._fold)
         has_value = _VALUE_AHEAD_IN_SOURCE.match
         hit = self._search(folded)
-        while hit and begin + hit.start() < end:
-            if not source or hit.lastgroup in self._keyword_groups or has_value(folded, hit.end()):
-                found.append((self._words[hit.lastgroup or ""], begin + hit.start(), begin + hit.end()))
-            hit = self._search(folded, hit.start() + 1)
+        while hit:
+            at, to = hit.span()
+            if begin + at >= end:
+                break
+            if not source or hit.lastgroup in self._keyword_groups or has_value(folded, to):
+                found.append((self._words[hit.lastgroup or ""], begin + at, begin + to))
+            hit = self._search(folded, at + 1)
         still_known = {at: values for at, values in known.items() if at < begin - _MAX_ASSIGNMENT}
         if end < len(text):
             found += [(word, at + moved, to + moved) for word, at, to in words if at + moved >= end]
@@ -14793,6 +14796,8 @@ def _move(values: _Values, by: int) -> _Values:
 
 def _differing_lines(last: bytes, text: bytes) -> tuple[int, int]:
     """Return where the lines of a text begin and end in which its words may differ from those of the last."""
+    if last[:64] != text[:64] and last[-64:] != text[-64:]:  # most texts of a tree
+        return 0, len(text)
     size = min(len(last), len(text))
     equal_ahead = _count_equal(size, lambda count: text.startswith(last[:count]))
     begin = text.rfind(b"\n", 0, max(0, equal_ahead - _MAX_WORD_AHEAD)) + 1
@@ -14803,7 +14808,7 @@ def _differing_lines(last: bytes, text: bytes) -> tuple[int, int]:
 
 def _count_equal(size: int, are_equal: Callable[[int], bool]) -> int:
     """Return how many of `size` bytes are equal, or up to 63 fewer; `are_equal(count)` compares so many."""
-    if size < 64 or not are_equal(64):  # most texts of a tree
+    if size < 64 or not are_equal(64):
         return 0
     low, high = 0, size
     while high - low >= 64:
@@ -17619,6 +17624,8 @@ def _keys_with_plus(text: bytes) -> Iterator[Span]:
 
     As keywords, their signs would be met too often in minified code.
     """
+    if b"+" not in text:
+        return
     for sign in _PLUS.finditer(text):
         rule, before, key = _WITH_PLUS[sign[0]]
         found = key.match(text, sign.start() - before)
