@@ -6400,6 +6400,25 @@ def test_a_credential_has_the_name_of_the_secret_or_of_its_variable(env, tmp_pat
     assert env.get("lower_case") == "exported"
 
 
+def test_credentials_whose_names_no_secret_can_have_are_not_listed(tmp_path, monkeypatch):
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    for name in ("db-key", "pässwort-key", "---", "a\x1b[2J-key"):
+        (tmp_path / name).write_text("v")
+    assert [name for name in ps.EnvironmentStore("").names() if name.endswith(("-", "key"))] == ["db-key"]
+
+
+def test_of_all_values_a_mounted_one_that_can_not_be_read_is_left_out_and_any_other_is_an_error(
+    env, here, monkeypatch, capsys
+):
+    monkeypatch.setenv("A_TOKEN_FILE", str(here / "mounted"))
+    (here / "mounted").write_bytes(b"\0")
+    (here / ".env").write_text("B_TOKEN=v\n")
+    assert env.get_everything() == {"B_TOKEN": "v"}
+    assert "has a NUL character; it is left out" in capsys.readouterr().err
+    (here / ".env").write_bytes(b"B_TOKEN=v\xff\n")
+    assert "the value of 'B_TOKEN'" in refusal(env.get_everything)
+
+
 def test_nothing_is_deleted_from_a_file_if_a_mounted_one_would_take_its_place(tmp_path, monkeypatch):
     (tmp_path / "mounted").write_text("v")
     (tmp_path / ".env").write_text("A_TOKEN=w\n")
@@ -7068,7 +7087,10 @@ def test_a_variable_is_deleted_although_a_comment_says_that_another_store_has_th
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("# DB: in the file store\n")
     monkeypatch.setenv("DB", "1")
+    assert ps.EnvironmentStore().moved() == {}
+    store = ps.default_manager.dotenv()
     assert ps.delete_secret("DB", backend="env") is True
+    assert store.moved() == {}  # for this process, the secret is deleted
     assert "DB" not in os.environ
 
 
@@ -7200,7 +7222,7 @@ def test_a_stage_of_a_moved_secret_is_where_the_secret_is(moved):
         assert "'API_KEY' is in the vault store, as .env says" in said
 
 
-def test_a_missing_name_is_answered_with_the_env_file_above_that_is_not_read(here, monkeypatch):
+def test_a_missing_name_is_answered_with_the_env_file_above_that_is_not_read(env, here, monkeypatch):
     (here / ".env").write_text("A_TOKEN=v\n")
     (here / "backend").mkdir()
     monkeypatch.chdir(here / "backend")
@@ -7210,6 +7232,7 @@ def test_a_missing_name_is_answered_with_the_env_file_above_that_is_not_read(her
         make(here / "backend/.env")
         assert failure(ps.EnvironmentStore().get, "A_TOKEN").hint == "see: list"
         (here / "backend/.env").unlink()
+    assert failure(env.get, "B_TOKEN").hint == "see: list"  # a program has named its file
 
 
 def test_a_moved_secret_that_a_variable_or_a_mounted_file_has_is_no_error(moved, monkeypatch):
@@ -7588,8 +7611,9 @@ def test_a_command_has_time_for_a_pin_to_be_typed_but_not_for_ever(monkeypatch):
 
 def test_the_cause_of_a_failure_is_at_the_end_of_what_a_command_complains():
     argv = ["sh", "-c", "head -c 200000 /dev/zero >&2; echo cause >&2; exit 1"]
-    said = refusal(ps.run_command, argv, "", 60, explain=lambda output, errors: errors[-6:].decode())
-    assert said.startswith("Unavailable: it ended with status 1: cause")
+    explain = lambda output, errors: f"{errors[-6:-1].decode()} after {len(errors)}"  # noqa: E731
+    said = refusal(ps.run_command, argv, "", 60, explain=explain)
+    assert said == f"Unavailable: it ended with status 1: cause after {ps.MAX_ERRORS}"
 
 
 def test_a_command_may_complain_at_length_and_shows_nothing_of_it(capfd):
@@ -7686,8 +7710,9 @@ def test_a_command_reads_nothing_from_our_stdin():
 
 
 def test_a_command_gets_all_of_a_text_that_a_pipe_has_no_room_for():
-    text = "".join(map(str, range(60_000)))
+    text, before = "".join(map(str, range(60_000))), len(os.listdir("/dev/fd"))
     assert ps.run_command(["cat"], text, 60, capture=True) == text
+    assert len(os.listdir("/dev/fd")) == before
 
 
 def test_a_command_that_can_not_be_started_leaves_no_pipe_open():
@@ -7723,6 +7748,14 @@ def test_a_command_may_ask_for_a_pin_on_the_terminal(by_command, monkeypatch):
 
 
 BY_HAND = "; run it by hand to see why"
+
+
+def test_a_command_may_say_on_a_terminal_what_it_waits_for(monkeypatch, capfd):
+    monkeypatch.setenv("X_COMMAND", "sh -c 'echo touch your key >&2; echo value'")
+    for is_terminal, seen in ((False, ""), (True, "touch your key\n")):
+        monkeypatch.setattr(os, "isatty", lambda fd: is_terminal)  # noqa: B023
+        ps.forget_store_credential("X")
+        assert (ps.read_store_credential("X"), capfd.readouterr().err) == ("value", seen)
 
 
 @pytest.mark.parametrize(
@@ -9151,6 +9184,18 @@ def test_sealed_store_is_called_by_its_folder(files, tmp_path):
     assert ps.FileStore(tmp_path / "link").location() == files.location() == f"file {files.folder}"
 
 
+def test_only_a_store_that_is_found_by_walking_up_must_not_hide_a_known_one(files, tmp_path, monkeypatch):
+    inner = tmp_path / "below/.paissive"
+    inner.parent.mkdir()
+    with monkeypatch.context() as patched:
+        forget_stores(patched)
+        ps.FileStore(inner).set("DB", "below")
+    monkeypatch.chdir(inner.parent)
+    assert "hides the store" in refusal(ps.FileStore().get, "DB")
+    monkeypatch.setenv("PAISSIVE_SECRETS_DIR", str(inner))
+    assert ps.FileStore().get("DB") == "below"
+
+
 def test_a_configured_store_needs_an_identity_or_secrets(files, store_folder, monkeypatch):
     monkeypatch.setenv("PAISSIVE_SECRETS_DIR", str(store_folder))
     KEY_FILE.rename("moved")
@@ -10519,6 +10564,20 @@ def test_a_store_that_somebody_replaced_who_knows_neither_password_nor_members_i
     assert "opens no member's file" in refusal(opened_by(team["ada"], monkeypatch).get, "DB")
 
 
+def test_each_fingerprint_that_a_store_may_have_is_in_the_error(files, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", f"{'0' * 32},{'1' * 32}")
+    assert f", not {'0' * 32} or {'1' * 32}; " in refusal(ps.FileStore().get, "DB")
+
+
+def test_a_store_that_was_never_confirmed_is_read_without_a_warning_by_its_password_or_two_members_keys(
+    files, team, monkeypatch, capsys
+):
+    forget_stores(monkeypatch)
+    assert (ps.FileStore().get("DB"), capsys.readouterr().err) == ("db-value", "")
+    monkeypatch.setenv("PAISSIVE_IDENTITY", "\n".join(key.reveal() for key in team.values()))
+    assert ps.FileStore().get("DB") == "db-value"
+
+
 def test_a_store_with_another_fingerprint_is_given_no_new_identity(files, monkeypatch):
     before = tree()
     monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", "0" * 32)
@@ -11308,6 +11367,8 @@ def test_a_value_that_is_set_again_after_a_removal_is_still_known_to_who_left(fi
 def test_nobody_knew_a_value_without_a_time_in_a_store_that_nobody_left(files):
     sealing('{"name": "DB", "value": "x"}', ours)(DB)
     assert known_to_leavers(files) == []
+    files.set("DB", "x")  # which it had before, since nobody knows when
+    assert files.last_set("DB") == ""
 
 
 def test_what_a_member_knew_is_known_whatever_stage_it_has(files, team, clock):
@@ -11317,6 +11378,11 @@ def test_what_a_member_knew_is_known_whatever_stage_it_has(files, team, clock):
     clock[0] += 1
     assert "RotationFailed" in refusal(rotation.rotate, "DB", "refused")
     assert known_to_leavers(files) == ["DB", "app/db"]
+    clock[0] += 1
+    pending = files.stage_name("DB", "pending")
+    since = files.last_set(pending)
+    files.set(pending, "refused")
+    assert files.last_set(pending) == since
     rotation.abort("DB", force=True)
     rotation.rotate("DB", "new-value")
     assert known_to_leavers(files) == ["DB__PREVIOUS", "app/db"]
@@ -11579,6 +11645,32 @@ def test_status_says_where_the_store_is_and_whether_it_opens(store_folder, monke
     assert status() == (0, "secrets    0\nopens      yes\npassword   yes\n")
 
 
+def test_of_many_secrets_each_is_looked_at_where_all_count(files):
+    files.set_all({f"S{n}": "v" for n in range(9)})
+    later, pin = [DB.parent / f"{name}.age" for name in files.names()][5:], pin_of(files)
+    os.truncate(later[-1], 100)
+    before = tree()
+    assert CUT in str(problems(files)) and CUT in refusal(files.rekey)
+    assert tree() == before
+    for path in later:
+        sealing('{"name": "x", "value": "x"}')(path)
+    assert "does not open most of" in refusal(files.trust, pin)
+
+
+def test_advice_about_a_new_store_is_given_once(store_folder, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
+    store = ps.FileStore()
+    store.set("DB", "1")
+    assert [len(list(store.notes_on_set("DB"))) for _ in range(2)] == [1, 0]
+
+
+def test_a_new_store_leaves_attributes_for_git_as_they_are(store_folder):
+    store_folder.mkdir(0o700)
+    (store_folder / ".gitattributes").write_text("*.age -diff\n")
+    ps.FileStore().set("DB", "1")
+    assert (store_folder / ".gitattributes").read_text() == "*.age -diff\n"
+
+
 def test_status_opens_each_secret_once(files, say, monkeypatch):
     opened, unseal = [], ps.unseal
     monkeypatch.setattr(ps, "unseal", lambda sealed, *keys: opened.append(sealed) or unseal(sealed, *keys))
@@ -11797,6 +11889,26 @@ def test_an_open_store_reads_a_file_once_until_it_changes(files, monkeypatch):
     assert "NotFound" in refusal(files.get, "DB")
 
 
+def test_policies_are_opened_with_the_password_that_was_typed_and_each_once(
+    files, monkeypatch, trusted_times
+):
+    files.policy_store().set("DB", "{}")
+    prompts = type_answers(monkeypatch, PASSWORD)
+    store = ps.FileStore()
+    assert (store.get("DB"), store.policy_store().get("DB"), len(prompts)) == ("db-value", "{}", 1)
+    monkeypatch.setattr(ps, "unseal", lambda *_: pytest.fail("opened again"))
+    assert store.policy_store().get("DB") == "{}"
+
+
+def test_a_password_is_stretched_once_for_a_store_however_often_that_is_opened(files, scrypts, monkeypatch):
+    sealing(files.reveal_identity(), password(TYPED))(KEY_FILE)
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", TYPED)
+    scrypts.clear()
+    assert files.get("DB") == "db-value"
+    assert dict(files.status())["opens"]
+    assert len(scrypts) == 1
+
+
 # --- Members ---
 
 
@@ -11995,7 +12107,9 @@ def test_a_removal_is_on_the_disk_step_by_step(files, team, monkeypatch):
 def test_what_is_no_folder_is_no_member(files, team):
     Path(files.folder, "members/README").write_text("x")
     Path(files.folder, "members/eve").symlink_to("ada")
+    Path(files.folder, "members/empty").mkdir()
     assert [member.name for member in files.members()] == ["ada", "bob"]
+    assert problems(files) == []
     files.rekey()
 
 
@@ -12204,7 +12318,13 @@ def test_who_lacks_the_new_identity_of_a_rekey_resets_no_password(files, team, m
     )
     assert refusal(as_bob.change_password, "new words") == said
     assert KEY_FILE.read_bytes() == before
-    assert dict(opened_by(team["ada"], monkeypatch).status())["problem"].message == "a rekey was not finished"
+    as_ada = opened_by(team["ada"], monkeypatch)
+    assert dict(as_ada.status())["problem"].message == "a rekey was not finished"
+    both = as_ada.reveal_identity()  # the new and the old one
+    for identities in (both, "\n".join(reversed(both.split())), both.split()[0]):
+        monkeypatch.setenv("PAISSIVE_IDENTITY", identities)
+        assert ps.FileStore().reveal_identity() == both
+    opened_by(team["ada"], monkeypatch)
     ps.FileStore().set("DB", "1")
     opened_by(team["bob"], monkeypatch).change_password("new words")
     monkeypatch.setenv("PAISSIVE_IDENTITY", "")
@@ -18974,6 +19094,10 @@ def test_import_names_the_files_beside_that_have_other_values(env_file, say, tmp
     (sub / ".env").write_text("Z_TOKEN=z\nA_TOKEN=a\nB_TOKEN=same\nC_TOKEN=1${D_TOKEN}\nURL=x://${A_TOKEN}\n")
     (sub / ".env.local").write_text("A_TOKEN=\nB_TOKEN=same\nC_TOKEN=1${D_TOKEN}")
     (sub / ".env.production").write_text("Z_TOKEN=other\nA_TOKEN=other\nB_TOKEN=same\nURL=x://u:pw@h\n")
+    beside = ps.other_values_beside("sub/.env.production", {"A_TOKEN": "other", "Z_TOKEN": "z"})
+    assert beside == {"sub/.env": ["A_TOKEN"]}
+    (sub / ".env.staging").write_text("B_TOKEN=same\nOF_B=x://u:${B_TOKEN}@h\n")  # whatever variables say
+    assert ps.other_values_beside("sub/.env", {"OF_B": "x://u:same@h"}) == {}
     for name in "dev test ci stage preview local.dev local.test local.ci".split():  # which can't be read
         (sub / f".env.{name}").mkdir()
     said = say("import", "sub/.env", "--backend", "file")[1]
@@ -21516,6 +21640,11 @@ def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
         other.schedule("DB_PASSWORD", "1d", verify=verify)
         refused = f"BadValue: verify of 'DB_PASSWORD' is a function of another program: '{named}'"
         assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == f"{refused}; rotate it there"
+    other.schedule("DB_PASSWORD", "1d", revoke=fail)
+    assert "BadValue: revoke of 'DB_PASSWORD' is a function of" in refusal(
+        rotation.rotate, "DB_PASSWORD", NEW
+    )
+    assert stages(rotation) == (None, OLD, None)
     other.schedule("DB_PASSWORD", "1d", generate=fail)
     refused = "BadValue: generate of 'DB_PASSWORD' is a function of another program: 'fail'; rotate it there"
     assert refusal(rotation.rotate, "DB_PASSWORD") == refused
@@ -22184,6 +22313,16 @@ def test_an_abort_revokes_the_new_value_once_the_old_one_is_applied_again(revoke
     assert revoked.take() == ([f"apply {OLD}", f"revoke {NEW}"], (None, OLD, None))
 
 
+def test_an_abort_of_a_rollback_revokes_neither_value(revoked):
+    revoked.rotation.rotate("DB_PASSWORD", NEW)
+    revoked.failing = {"apply"}
+    assert "apply of" in refusal(revoked.rotation.rollback, "DB_PASSWORD")
+    revoked.failing = set()
+    revoked.take()
+    revoked.rotation.abort("DB_PASSWORD")
+    assert revoked.take() == ([f"apply {NEW}"], (OLD, NEW, None))
+
+
 def test_an_abort_with_force_applies_and_revokes_nothing(revoked):
     revoked.failing = {"apply"}
     refusal(revoked.rotation.rotate, "DB_PASSWORD", NEW)
@@ -22311,6 +22450,17 @@ STDERR = [
     ("generate", "echo one >&2; exit 1", "it ended with status 1: one"),
     ("generate", "echo made-just-now; echo no made-just-now >&2; exit 1", "it ended with status 1: no ***"),
     ("generate", "echo short; echo short >&2; exit 1", "it ended with status 1"),
+    (
+        "generate",
+        "echo first-word and-another; echo was and-another >&2; exit 1",
+        "it ended with status 1: was ***",
+    ),
+    (
+        "generate",
+        "printf 'first-word and-more-x'; printf Zmlyc3Qtd29yZCBhbmQtbW9yZS14 >&2; exit 1",
+        "it ended with status 1: ***",
+    ),
+    ("apply", "printf 'one\\n \\ntwo' >&2; exit 1", "it ended with status 1: one / two"),
 ]
 
 
@@ -22369,6 +22519,7 @@ def test_commands_run_in_the_folder_that_the_store_or_else_the_policies_are_in(k
 
 MISSING_PROGRAMS = {
     "no-such-program x": "no-such-program",
+    "  no-such-program": "no-such-program",
     "./no-such-file": "./no-such-file",
     "cat > f": "",
     "cd x; y": "",
@@ -22395,6 +22546,34 @@ def test_a_program_that_is_not_here_is_a_warning_when_it_is_scheduled(line, rota
 def test_a_shell_without_a_line_to_run_is_scheduled_like_any_program(rotation, capsys):
     rotation.schedule("DB_PASSWORD", "1d", apply=["sh", "-c"])
     assert capsys.readouterr().err == ""
+
+
+def test_a_function_is_a_step_of_the_secret_by_each_of_its_names(here):
+    rotation, taken = ps.SecretRotation("env"), []
+    (here / ".env").write_text(f"MY_TOKEN={OLD}\n")
+    rotation.schedule("MY_TOKEN", "1d")
+    rotation.schedule("my-token", "1d", apply=taken.append)
+    rotation.rotate("MY_TOKEN", NEW)
+    assert taken == [NEW]
+
+
+def test_no_step_stays_on_record_once_a_rotation_is_over(rotation):
+    apply = replaceable(rotation, lambda value: None)
+    rotation.rotate("DB_PASSWORD", NEW)
+    assert "step" not in rotation._policies().get("DB_PASSWORD")
+    apply.side_effect = fail
+    refusal(rotation.rotate, "DB_PASSWORD", NEWER)
+    rotation.abort("DB_PASSWORD", force=True)
+    assert "step" not in rotation._policies().get("DB_PASSWORD")
+
+
+def test_where_no_command_of_a_policy_may_run_that_is_one_error(files, team, monkeypatch):
+    rotation = ps.SecretRotation(files)
+    rotation.schedule("DB", "1d", apply="true")
+    forget_stores(monkeypatch)
+    as_ada = ps.SecretRotation(opened_by(team["ada"], monkeypatch))
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "")
+    assert refusal(as_ada.rotate_due).startswith("Unsafe: ")
 
 
 def test_a_program_is_looked_for_where_the_commands_of_the_store_run(files, monkeypatch, capsys):
@@ -22472,7 +22651,8 @@ def test_a_variable_that_hides_the_name_stops_no_abort_with_force_and_no_drop(he
     Path(".env").write_text(f"A_TOKEN={OLD}\nA_TOKEN__PREVIOUS=older\nA_TOKEN__PENDING={NEW}\n")
     monkeypatch.setenv("A_TOKEN", "hidden")
     rotation = ps.SecretRotation("env")
-    assert "variable A_TOKEN would hide" in refusal(rotation.abort, "A_TOKEN")
+    for act in (rotation.abort, rotation.resume):
+        assert "variable A_TOKEN would hide" in refusal(act, "A_TOKEN")
     rotation.abort("A_TOKEN", force=True)
     assert rotation.drop("A_TOKEN")
     assert Path(".env").read_text() == f"A_TOKEN={OLD}\n"
