@@ -7708,7 +7708,7 @@ class Transport:
 
         try:
             return self.trusts(self._base, urljoin(self._base, location))
-        except (ValueError, KeyError):  # not a URL, or of another scheme
+        except ValueError:  # not a URL
             return False
 
     def take(self, place: str, *, fresh: bool = False) -> Any:
@@ -10647,7 +10647,7 @@ class SecretConfig:
         try:
             mounted = use_secret and (mounted or is_reference)
             found = self._in_environment(path, mounted=mounted) or in_file
-            if found.is_variable and found.is_reference and not use_secret:
+            if found.is_reference and not use_secret:
                 self._check_needs_no_moved(found.value)
             return found
         except Moved as error:

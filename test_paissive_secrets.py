@@ -7216,6 +7216,27 @@ def test_a_moved_secret_is_an_error_that_names_the_backend_whatever_the_default(
     )
 
 
+def test_a_program_deletes_a_previous_value_with_its_secret_for_itself(here, monkeypatch):
+    monkeypatch.setenv("DB_PASSWORD", "v")
+    monkeypatch.setenv("DB_PASSWORD__PREVIOUS", "w")
+    assert ps.delete_secret("DB_PASSWORD", backend="env")
+    assert not {"DB_PASSWORD", "DB_PASSWORD__PREVIOUS"} & os.environ.keys()
+
+
+def test_a_reference_to_a_moved_secret_leads_to_none_that_could_be_set(moved, monkeypatch):
+    monkeypatch.setenv("A_TOKEN", "secret:DB_PASSWORD")
+    said = "BadValue: 'A_TOKEN' is a reference to no secret; change it where it is, or delete it first"
+    assert refusal(ps.set_secret, "A_TOKEN", "new", backend="env") == said
+
+
+def test_an_empty_variable_is_no_value_that_was_read_without_its_secret(here, monkeypatch):
+    Path(".env").write_text("# DB_PASSWORD: in the memory store\nURL=${DB_PASSWORD}\n")
+    ps.default_manager.store("memory").set("DB_PASSWORD", "v")
+    monkeypatch.setenv("URL", "")
+    ps.load_env(backend="memory")
+    assert os.environ["URL"] == ""
+
+
 def test_a_stage_of_a_moved_secret_is_where_the_secret_is(moved):
     for name in ("API_KEY__PREVIOUS", "api-key--previous"):
         said = refusal(ps.EnvironmentStore().get, name)
@@ -9436,6 +9457,10 @@ def cut_off(path):
     [
         (lambda: cut_off(ADA[0]), "Corrupt: …, and one file can't be used: …/ada/identity.age: not what …"),
         (lambda: cut_off(ADA[1]), "Corrupt: …, and one file can't be used: …/ada/recipient.age: not what …"),
+        (
+            lambda: (cut_off(ADA[0]), shutil.copytree(ADA[0].parent, STORE / "members/zoe")),
+            "Corrupt: …, and one file can't be used: …/ada/identity.age: not what …; restore it from a copy",
+        ),
         (
             lambda: ADA[1].unlink(),
             "Corrupt: …, and one file can't be used: …/ada/recipient.age is missing; …",
@@ -12300,6 +12325,17 @@ def test_whatever_a_member_writes_at_any_step_of_a_rekey_that_was_killed_all_can
         monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
 
 
+def test_of_who_leaves_no_warning_says_that_they_get_no_new_identity(files, team, monkeypatch, capsys):
+    def rekey():
+        monkeypatch.setattr(ps.FileStore, "_finish_rekey", lambda *_: os._exit(1))
+        files.rekey(without="bob")
+
+    assert ended(in_child(rekey)) == [256]
+    cut_off(STORE / "members/bob/recipient.age")
+    ps.FileStore().set("DB", "1")
+    assert (capsys.readouterr().err, (STORE / "members/bob").exists()) == ("", False)
+
+
 def test_who_lacks_the_new_identity_of_a_rekey_resets_no_password(files, team, monkeypatch):
     def rekey(replace=os.replace):
         def replace_one(source, target, **more):
@@ -13624,10 +13660,11 @@ def test_what_must_not_happen_twice_follows_a_redirect_only_if_nothing_was_passe
         if store.settings.hosts:
             assert (store.get("db/a"), store.set_fields("a", {"b": "c"})) == ("v", 0)
             assert b"X-Vault-No-Request-Forwarding: true" in active.requests[-1]
+            assert store.get("a") == "v" and b"No-Request-Forwarding" not in active.requests[-1]
         else:
             assert "is unknown; unless it is electing" in refusal(store.set_fields, "a", {"b": "c"})
             assert b"No-Request-Forwarding" not in standby.requests[-1]
-    assert len(active.requests) == 2
+    assert len(active.requests) == 3
     elsewhere = stub(http(b"", 307, "Location: http://elsewhere.invalid/v1/a"))
     elsewhere.kv = "1"
     said = refusal(elsewhere.store(hosts="127.0.0.1").set_fields, "a", {"b": "c"})
@@ -13741,7 +13778,7 @@ def test_a_response_that_vault_would_not_send_is_reported(stub, message):
 def test_a_response_has_a_million_values_at_most(stub):
     fields = {"data": {"data": {"value": "v,[{" * 300_000}, "metadata": {"version": 1}}}
     assert len(stub(http_json(fields)).store().get("a")) == 1_200_000
-    for values in ("[]," * 1_100_000, "{}," * 1_100_000, "1," * 1_100_000):
+    for values in ("[" * 1_100_000, "{" * 1_100_000, "1," * 1_100_000):
         body = ANSWER.replace(b'"v"', f'[{values}"\\"{{"]'.encode())
         assert "the response is too large to be Vault's" in refusal(stub(http(body)).store().get, "a")
 
@@ -13894,6 +13931,20 @@ def test_no_password_of_an_encrypted_key_is_asked_for_on_a_terminal(tmp_path):
     assert not select.select([master], [], [], 0)[0]
     os.close(master)
     os.close(slave)
+
+
+def test_what_will_fail_in_the_same_way_again_is_tried_once(monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("tried again"))
+    store = ps.VaultStore(addr="https://127.0.0.1:1", token=TELLTALE, cacert="nowhere")
+    assert "certificates can't be loaded" in refusal(store.get, "a")
+
+
+def test_a_setting_of_many_retries_holds_while_a_leader_is_elected(stub, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    for retries, tries in ((0, 1), (1, 5), (6, 7)):
+        server = stub(http_json({"errors": ["active cluster node not found"]}, 500))
+        assert "answers 500" in refusal(server.store(max_retries=retries).get, "a")
+        assert server.tries() == tries
 
 
 def test_a_connection_that_fails_is_reported_with_what_to_do(tmp_path):
@@ -14106,6 +14157,15 @@ def test_no_proxy_means_what_it_means_to_go(monkeypatch, rows, by):
             assert (bool(store._session.transport.proxy), host, exception) == (by, host, exception)
 
 
+def test_a_proxy_and_its_exceptions_are_read_in_any_case_and_with_spaces(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "HTTP://proxy.test:1")
+    monkeypatch.setenv("NO_PROXY", "x.test  Corp.test, y.test")
+    found = [
+        ps.VaultStore(addr=f"http://{host}")._session.transport.proxy for host in ("z.test", "corp.test")
+    ]
+    assert found == ["http://proxy.test:1", ""]
+
+
 @pytest.mark.parametrize(
     ("variables", "proxy"), [("http HTTP", "http"), ("HTTP https", "HTTP"), ("HTTPS", "")]
 )
@@ -14166,6 +14226,12 @@ def test_a_proxy_that_load_env_leaves_as_it_is_can_be_changed_by_the_program(her
     ps.load_env(override=True)
     monkeypatch.setenv("http_proxy", "http://next.test:1")
     assert ps.VaultStore(addr="http://vault.invalid")._session.transport.proxy == "http://next.test:1"
+
+
+def test_a_proxy_that_load_env_sets_is_ignored_by_both_spellings(monkeypatch):
+    ps.set_for_program("HTTP_PROXY", "http://proxy.test:1")
+    monkeypatch.setenv("http_proxy", os.environ["HTTP_PROXY"])  # on Windows, they are one variable
+    assert ps.VaultStore(addr="http://vault.test")._session.transport.proxy == ""
 
 
 def test_a_client_of_a_cgi_script_chooses_no_proxy(monkeypatch):
@@ -15065,6 +15131,8 @@ def test_a_write_that_a_node_which_lags_behind_has_made_is_not_made_again(stub):
     store = server.store()
     assert (store.get("a"), store.set_fields("a", {"b": "c"}, cas=1)) == ("v", 2)
     assert server.tries("POST") == 1
+    store.set_fields("a", {"b": "d"}, cas=1)
+    assert f"X-Vault-Index: {new}\r\n".encode() in server.requests[-1]  # not that of the write
 
 
 def test_a_database_user_ends_with_the_token_that_asked_for_it(stub):
@@ -16730,6 +16798,22 @@ def test_what_is_read_back_after_a_write_comes_over_a_new_connection(stub):
 # --- Nodes that lag behind ---
 
 
+def test_what_needs_no_answer_of_the_server_asks_it_for_none(stub):
+    server = stub(http())
+    store = server.store(token="", token_command="echo token")
+    assert next(value for label, value in store.status() if label == "login") == "a command"
+    assert list(store.names_under("a//b")) == []
+    assert server.requests == []
+    alone = ps.VaultStore(addr=f"http://127.0.0.1:{free_port()}", token=TELLTALE, max_retries=0)
+    pairs = [("app/db#", "app/db#x"), ("app/db", "x/app"), ("app/db#a", "app/db#b")]
+    assert [alone.includes(*pair) for pair in pairs] == [True, False, False]
+
+
+def test_a_version_of_what_is_no_kv_mount_is_not_deleted(stub):
+    said = "BadValue: db/ isn't a KV mount: it can only be read"
+    assert refusal(stub(http()).store().delete_version, "db/a", 1) == said
+
+
 def test_each_request_names_the_newest_state_that_was_seen_and_no_older_one_is_taken(stub):
     index = {n: base64.b64encode(b'{"cluster": "c", "value": "%d"}' % n) for n in (9, 10)}
 
@@ -17594,6 +17678,22 @@ def test_a_reference_to_nothing_is_an_error_and_no_default(here, target):
         assert "looks like a reference, and leads to no secret" in refusal(read, *asked)
 
 
+def test_a_reference_to_what_can_not_be_read_says_where_it_is_and_a_missing_name_is_quoted_in_a_hint(here):
+    Path(".env").write_bytes(b"B_TOKEN=v\xff\n")
+    assert "BadValue: here: the value of 'B_TOKEN'" in refusal(
+        ps.resolve_text, "${secret:B_TOKEN}", "env", "here"
+    )
+    assert failure(ps.resolve_text, "secret:a b", "env").hint == "set it with: set 'a b'"
+
+
+def test_a_stage_of_a_deleted_secret_says_how_to_undo_that():
+    class Emptied(ps.MemoryStore):
+        def get(self, name):
+            raise ps.Deleted("it was deleted", hint="undelete it")
+
+    assert failure(ps.SecretsManager(Emptied()).require_secret, "A", stage="previous").hint == "undelete it"
+
+
 def test_a_secret_that_is_required_and_absent_may_be_in_a_file_that_is_not_read(here, monkeypatch):
     def hint(**variables):
         for name, value in variables.items():
@@ -17860,6 +17960,9 @@ def test_config_finds_dotted_keys(config, monkeypatch):
     assert config.get("DB_PASSWORD", use_secret=True) == CANARY
     assert config.get("OTHER", "none", use_secret=True) == "none"
     monkeypatch.setenv("_", "/usr/bin/python3")  # no variable is read for a key without letters
+    Path("empty.json").write_text("\ufeff{}\n", encoding="utf-8")
+    ps.SecretConfig("empty.json").set("a", 1)
+    assert Path("empty.json").read_text(encoding="utf-8") == '\ufeff{\n  "a": 1\n}\n'
     Path("config.json").write_text(text := '{"*": "any", "é": "fée", "_": "line"}')
     assert config.resolve() == {key: config.get(key) for key in "*é_"} == json.loads(text)
 
@@ -18617,7 +18720,8 @@ def test_a_moved_secret_that_the_store_lacks_is_an_error_of_run_export_and_load_
             assert say(*command) == (2, f"{problem}; {hint}\n")
         assert failure(ps.load_env, *names, backend="file").message == problem
     for read in (ps.get_secret, ps.require_secret):
-        assert failure(read, "DB_PASSWORD", backend="file").message == problem
+        error = failure(read, "DB_PASSWORD", backend="file")
+        assert (error.message, error.backend) == (problem, "file")
     with open(".env", "a") as file:
         file.write("# B_TOKEN: in the file store\n# C_TOKEN: in the vault store\n")
     assert failure(ps.load_env, backend="file").message == f"{problem} (likewise: 'B_TOKEN', 'C_TOKEN')"
