@@ -3779,7 +3779,7 @@ class EnvironmentStore(LockingStore):
         # Variables that `set` and `delete` changed in this process; the persistent view, a copy, shares both.
         self._set_here: set[str] = set()  # listed even if they don't look secret
         self._deleted_here: set[str] = set()  # hidden, although the file or a mounted file may have them
-        self._replaced: list[str] = []  # names of the last `set` for which another spelling had a value
+        self._replaced: set[str] = set()  # names of the last `set` for which another spelling had a value
         self._files = FileCache()
 
     def __repr__(self) -> str:
@@ -3890,7 +3890,7 @@ class EnvironmentStore(LockingStore):
             if check:
                 check()
             keys = {name: _key_in(dotenv, name) for name in values}
-            self._replaced = [name for name, key in keys.items() if key in dotenv.assigned and key != name]
+            self._replaced = {name for name, key in keys.items() if key in dotenv.assigned and key != name}
             return dotenv.with_values({keys[name]: value for name, value in values.items()})
 
         self._rewrite(change)
@@ -4134,7 +4134,7 @@ class EnvironmentStore(LockingStore):
         if settings:
             shown = ", ".join(map(show, settings))
             yield f"note: settings, which `run` masks only if you name them: {shown}"
-        for name in self._replaced:  # my-token and my.token are both MY_TOKEN
+        for name in sorted(self._replaced):  # my-token and my.token are both MY_TOKEN
             yield f"note: {show(name)} replaced what {variable_name(name)} had"
         secrets = sorted({*names} - {*settings})
         if secrets:

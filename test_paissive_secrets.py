@@ -8870,10 +8870,11 @@ def test_a_rekey_on_a_disk_that_is_full_at_its_end_is_complete_and_recorded_late
     files, store_folder, monkeypatch, capsys
 ):
     old, record = pin_of(files), ps.rewrite
+    failures = iter([OSError(errno.ENOSPC, "no space"), OSError(errno.EACCES, "no permission")])
 
     def fail(path, data, mode=0o600):
         if len(records()[str(store_folder)]) > 1:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise next(failures)
         record(path, data, mode)
 
     monkeypatch.setattr(ps, "rewrite", fail)
@@ -8883,8 +8884,9 @@ def test_a_rekey_on_a_disk_that_is_full_at_its_end_is_complete_and_recorded_late
     warning = (
         "the store has its new identity, but here the old one still counts as known, too, until a change "
     )
-    warning += f"of the store can record it: can't write {record_file()}: No space left on device"
-    assert capsys.readouterr().err == f"paissive_secrets: warning: {warning}\n"
+    warning += f"of the store can record it: can't write {record_file()}: no "
+    said = [f"paissive_secrets: warning: {warning}{what}" for what in ("space", "permission")]
+    assert capsys.readouterr().err.splitlines() == said
     monkeypatch.setattr(ps, "rewrite", record)
     files.set("DB", "2")
     assert records() == {str(store_folder): [new]}
@@ -10603,6 +10605,27 @@ def test_a_store_that_was_never_confirmed_is_read_without_a_warning_by_its_passw
     assert ps.FileStore().get("DB") == "db-value"
 
 
+def test_the_commit_that_wrote_the_identity_of_a_wrong_store_is_named(files, team, monkeypatch):
+    monkeypatch.setattr(ps, "in_last_commit", lambda path: f" in the commit of {Path(path).parent.name}")
+    identities = {"": ".paissive", team["ada"].reveal(): "ada", files.reveal_identity(): ".paissive"}
+    with monkeypatch.context() as patched:
+        patched.setenv("PAISSIVE_STORE_FINGERPRINT", "0" * 32)
+        for identity, folder in identities.items():
+            patched.setenv("PAISSIVE_IDENTITY", identity)
+            said = refusal(ps.FileStore().get, "DB")
+            assert f"; somebody replaced its identity in the commit of {folder}; after a rekey, ask" in said
+    for path in (DB, APP_DB):
+        sealing('{"name": "DB", "value": "x"}')(path)
+    said = refusal(files.trust, pin_of(files))
+    assert "identity into .paissive/identity.age in the commit of .paissive, or secrets; see: status" in said
+
+
+def test_nothing_is_sealed_to_a_planted_key_that_everybody_shares(files, team):
+    row = {"member": "ada", "recipient": LOW_ORDER, "updated": "2026-01-01T00:00:00Z"}
+    ADA[1].write_bytes(ps.seal(json.dumps(row).encode(), ours()))
+    assert [member.name for member in files.members()] == ["bob"]
+
+
 def test_a_store_with_another_fingerprint_is_given_no_new_identity(files, monkeypatch):
     before = tree()
     monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", "0" * 32)
@@ -10931,6 +10954,7 @@ def test_an_older_store_that_was_put_back_in_git_is_refused_by_who_was_not_told_
         acts = [lambda: store.get("S1"), rotation.rotate_due, lambda: rotation.rotate("S1")]
         for act in (*acts, lambda: store.set("S1", "new"), store.members, store.reveal_identity):
             assert back in refusal(act)
+        assert re.search(r"; somebody put an older store back in commit \w+ by A; ", refusal(store.members))
         said = say("status", "--backend", "file")[1]
         assert "opens      no" in said and back in said and f"status --trust {put_back.old}" in said
     assert not os.path.exists(PWNED)
@@ -19188,6 +19212,12 @@ def test_an_audit_takes_no_comment_that_an_import_leaves_for_a_secret():
     for note in ("", " # ask Ada", " # on 2026-11-28"):
         for name in ("DB_PASSWORD", "API_KEY", "SECRET_KEY"):
             assert scanned(f"# {name}: in the file store{note}\n", ".env") == []
+
+
+def test_an_import_leaves_a_reference_to_what_the_store_lacks(env_file, say):
+    env_file.write_text(f"A_TOKEN=secret://file/A_TOKEN\nB_TOKEN={RANDOM}\n")
+    assert say("import", ".env", "--backend", "file")[0] == 0
+    assert env_file.read_text() == "A_TOKEN=secret://file/A_TOKEN\n# B_TOKEN: in the file store\n"
 
 
 def test_import_names_the_files_beside_that_have_other_values(env_file, say, tmp_path, monkeypatch):
