@@ -10617,7 +10617,7 @@ def test_the_commit_that_wrote_the_identity_of_a_wrong_store_is_named(files, tea
     for path in (DB, APP_DB):
         sealing('{"name": "DB", "value": "x"}')(path)
     said = refusal(files.trust, pin_of(files))
-    assert "identity into .paissive/identity.age in the commit of .paissive, or secrets; see: status" in said
+    assert "identity into .paissive/identity.age in the commit of .paissive, or secrets; " in said
 
 
 def test_nothing_is_sealed_to_a_planted_key_that_everybody_shares(files, team):
