@@ -16169,6 +16169,8 @@ _BESIDE_USER = lazily(  # before the password in a connection string or a login 
     """
 )
 _VALUE_OF_PAGE = lazily(r"@[A-Za-z_]+((?:\.[A-Za-z_]+)+(?:\(.*)?)?\Z")  # @user.password
+# What ends before the name of an attribute whose value is an expression; other prefixes are XML namespaces.
+_BINDS = lazily(r"(?:[#@]|(?:\A|[\s(,]|\b(?:[vx]-[a-z]+|bind|ng|on|th|wire)):)\Z")
 _MEMBERS = lazily(r"[*@?]?[A-Za-z_]\w*(?:(?:\??\.|::|#)[A-Za-z_]\w*)*(?:\$\d)?\Z")
 
 
@@ -16418,7 +16420,7 @@ def _is_about_password(c: Candidate) -> bool:
     """Return whether the name says something else about a password, as in `password_driver = "ldap"`."""
     if c.kind != "pass" or c.separator == "(" or looks_random(c.value):
         return False
-    return not _ends_telltale(c.name) and words_of(c.name)[-1] not in _VARIANTS
+    return not _ends_telltale(c.name) and words_of(c.name.rstrip("0123456789"))[-1] not in _VARIANTS
 
 
 def _is_translation(c: Candidate) -> bool:
@@ -16542,7 +16544,7 @@ def _is_reference_in_template(c: Candidate) -> bool:
         return False
     member = _VALUE_OF_PAGE.match(c.value)
     is_name = bool(member and (member[1] or kind_of_name(c.value[1:])))
-    return is_name or c.before[-1:] in ("#", "@", ":")
+    return is_name or bool(_BINDS.search(c.before))
 
 
 def _is_made_by_tool(c: Candidate) -> bool:
@@ -16594,7 +16596,7 @@ def _is_compared_with(c: Candidate) -> bool:
 def _is_mocked(c: Candidate) -> bool:
     """Return whether the value is in what a mocked server replies, or in a record on one line of its data.
 
-    Such a line has four fields or more, one of them behind the value, and one without a value.
+    Such a line has four other fields or more, one of them behind the value, and one without a value.
     """
     if c.language != "source" or c.kind not in ("token", "key", "auth"):
         return False
@@ -18453,7 +18455,8 @@ _OBJECTS = ("--objects", "--no-object-names", "--missing=print")
 def _rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[str]:
     """Yield the ids of the commits that revisions reach (git-rev-list(1)); `options` may ask for more.
 
-    Without revisions, start from all refs and reflogs. Raise Unavailable for a revision that isn't there.
+    Without revisions, start from all refs and reflogs. Raise Unavailable for a revision that isn't there;
+    with _OBJECTS, newer versions of git yield a "?" and the id instead, if the revision is a whole id.
     """
     which = ("--end-of-options", *revisions) if revisions else ("--all", "--reflog")
     with run_git(folder, "rev-list", *options, *which, "--") as out:
@@ -18846,7 +18849,8 @@ class _Pattern:
 class IgnorePatterns:
     """Patterns as in a .gitignore, matched as git does (gitignore(5)), but by characters instead of bytes.
 
-    Raise BadValue for one that git can't read, or that has a backslash or a class such as [[:digit:]].
+    Raise BadValue for one that git can't read, or that has a backslash or a class such as [[:digit:]]; before
+    Python 3.11, also for a range such as [z-a].
     """
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:
@@ -18859,8 +18863,6 @@ class IgnorePatterns:
 
         Raise BadValue if it can't be read.
         """
-        import fnmatch
-
         line = line.rstrip(" \r\n")
         path = line.removeprefix("!")
         if not path or line.startswith("#"):
@@ -18871,16 +18873,13 @@ class IgnorePatterns:
             names.insert(0, "**")
         elif not names[0]:
             del names[0]
-        if not all(map(_PATTERN_OF_NAME.fullmatch, names)):
-            hint = r"write [0-9] for [[:digit:]], and [*] for \*"
-            raise BadValue(f"the pattern {show(line)} can't be read", hint=hint)
         if names[-1] == "**":  # one name at least: `d/**` isn't `d` itself
             names.append("*")
-        expressions: list[re.Pattern[str] | None] = []
-        for name in names:
-            # fnmatch's expressions take linear time for each star.
-            text = fnmatch.translate(name.replace("[^", "[!"))
-            expressions.append(None if name == "**" else re.compile(text))
+        try:
+            expressions = [_expression_of_name(name) for name in names]
+        except re.error:
+            hint = r"write [0-9] for [[:digit:]], and [*] for \*"
+            raise BadValue(f"the pattern {show(line)} can't be read", hint=hint) from None
         self._patterns.insert(0, _Pattern(path != line, path.endswith("/"), expressions))
 
     def match(self, path: str) -> bool:
@@ -18904,6 +18903,18 @@ class IgnorePatterns:
 
 # Text and sets of characters; a set has neither a backslash nor a class such as [:digit:].
 _PATTERN_OF_NAME = lazily(r"(?:[^\\\[]|\[(?![!^]?\])(?:[^\]\\\[]|\[(?!:))+\])*")
+
+
+def _expression_of_name(name: str) -> re.Pattern[str] | None:
+    """Return the expression of a name in a pattern; None for `**`. Raise re.error if it can't be read."""
+    import fnmatch
+
+    if name == "**":
+        return None
+    if not _PATTERN_OF_NAME.fullmatch(name):
+        raise re.error("not a name")
+    # Its expressions take linear time for each star. Before Python 3.11, [z-a] is an error.
+    return re.compile(fnmatch.translate(name.replace("[^", "[!")))
 
 
 def _matches_names(expressions: Sequence[re.Pattern[str] | None], names: Sequence[str]) -> bool:

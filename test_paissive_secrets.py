@@ -28924,8 +28924,17 @@ key: "0x{h64}"
 "connect(pass·word=db_pass7)"
 === , a.ipynb
 "      pass·word=db_pass7\n",
+=== , a.yml
+pas·sword_dev2: x7c9dQ2v
+db_pas·sword_prod_1: x7c9dQ2v
 === it is a reference in a template, a.vue
 <form @forget-pw·d="resetForm" :pass·word="ownPass">
+<form v-model:pass·word="tulip7x9">
+<form x-bind:pass·word="tulip7x9">
+=== it is a reference in a template, a.pug
+form(:pass·word="tulip7x9")
+=== , a.xml
+<bean p:pass·word="tulip7x9">
 === it is a reference in a template, a.html
 <input name="pass·word" value="@pass·word">
 <input name="pass·word" value="@user.pass·word">
@@ -33958,6 +33967,11 @@ def test_a_pattern_that_can_not_be_read_is_refused(folder, pattern):
     hint = r"write [0-9] for [[:digit:]], and [*] for \*"
     refused = f"the pattern {ps.show(pattern)} can't be read"
     assert refusal(ps.Audit, exclude=pattern) == f"BadValue: {refused}; {hint}"
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 11), reason="Python reads such ranges, which match nothing")
+def test_a_range_that_python_can_not_read_is_refused():
+    assert refusal(ps.IgnorePatterns, ["[z-a]"]).startswith("BadValue: the pattern '[z-a]' can't be read; ")
 
 
 def test_a_pattern_that_can_not_be_read_is_an_error_in_the_settings(folder):
