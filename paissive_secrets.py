@@ -18572,11 +18572,12 @@ _IMPORT_AND_RUN = (
 _HOOKS = {"pre-commit": "audit --staged", "pre-push": 'audit --pushed "$1"'}
 
 
-def install_hook(name: str, backend: str = "") -> str:
+def install_hook(name: str, backend: str = "", folder: str = "") -> str:
     """Write git's "pre-commit" or "pre-push" hook, which runs an audit, and return its path.
 
-    With a backend, the audit also searches for the values in it. A hook that this function wrote earlier is
-    replaced; raise Conflict if there is any other, Unavailable outside of a repository, and OSError.
+    With a backend, the audit also searches for the values in it; `folder` is that of the encrypted files, ""
+    if the hook finds it by itself. A hook that this function wrote earlier is replaced; raise Conflict if
+    there is any other, Unavailable outside of a repository, and OSError.
     """
     import shlex
 
@@ -18586,7 +18587,9 @@ def install_hook(name: str, backend: str = "") -> str:
     options = "-Ec" if backend or name == "pre-push" else "-ISc"
     action = _HOOKS[name] + (f" --backend {backend}" if backend else "")
     program = [sys.executable, options, _IMPORT_AND_RUN, os.path.abspath(__file__)]
-    command = f"{shlex.join(program)} {action}"
+    command = f"{shlex.join(program)} {action} || exit 1"
+    if folder:
+        command = f"export PAISSIVE_SECRETS_DIR={shlex.quote(folder)}; {command}"
     problem = f"paissive_secrets: {printable(program[-1])} is gone; run `hook install` with the new one"
     refuse_if_gone = f"[ -f {shlex.quote(program[-1])} ] || {{ echo {shlex.quote(problem)} >&2; exit 1; }}"
     if os.path.lexists(path) and not _is_our_hook(path, name):
@@ -18594,7 +18597,7 @@ def install_hook(name: str, backend: str = "") -> str:
         raise Conflict(f"there is a {name} hook already: {path}", hint=hint)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with FileLock(path), replacing(path, 0o755, keep=False) as file:
-        file.write(_hook_begin(name) + os.fsencode(f"{refuse_if_gone}; {command} || exit 1\n"))
+        file.write(_hook_begin(name) + os.fsencode(f"{refuse_if_gone}; {command}\n"))
     return path
 
 
@@ -22395,11 +22398,17 @@ def cmd_hook_install(args: Namespace) -> int:
 
     Before a push, also searches for the store's values, if it opens without a
     prompt; before a commit, only with --backend. The hook has the --backend that
-    is given here.
+    is given here, and the store that is used here.
     """
     name = "pre-push" if args.pre_push else "pre-commit"
-    _say(f"installed {install_hook(name, args.backend or '')}")
-    attributes = os.path.relpath(find_repository(".")[0] + ".gitattributes")
+    top, _ = find_repository(".")
+    folder = ""
+    if args.backend == "file":
+        folder = os.path.realpath(FileStore().folder)
+        if folder == os.path.realpath(find_above(os.path.dirname(top), ".paissive") or top + ".paissive"):
+            folder = ""  # git runs hooks at the top, where it is found
+    _say(f"installed {install_hook(name, args.backend or '', folder)}")
+    attributes = os.path.relpath(top + ".gitattributes")
     if set_merge_driver(attributes):
         _say(f"added a line to {attributes}, so that git merges two branches' baselines; commit that file")
     return 0

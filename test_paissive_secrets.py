@@ -33685,6 +33685,28 @@ def test_a_hook_searches_the_store_that_was_chosen_when_it_was_installed(reposit
     assert done.returncode == 1 and b"value of DEPLOY_TOKEN, current" in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("is_configured", [False, True])
+def test_a_hook_searches_the_store_of_the_folder_in_which_it_was_installed(
+    repository, monkeypatch, is_configured
+):
+    monkeypatch.delenv("PAISSIVE_STORE_FINGERPRINT", raising=False)
+    monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
+    folder = repository / "it's an app" / ".paissive"
+    folder.parent.mkdir()
+    value = "".join(random.Random(4).choices(string.ascii_letters, k=30))
+    ps.FileStore(folder).set("DEPLOY_TOKEN", value)
+    with monkeypatch.context() as patch:
+        if is_configured:
+            patch.setenv("PAISSIVE_SECRETS_DIR", str(folder.relative_to(repository)))
+        else:
+            patch.chdir(folder.parent)
+        assert ps.main(["hook", "install", "--backend", "file"]) == 0
+    (repository / "notes.txt").write_text(f"it is {value} I think")
+    git(repository, "add", "notes.txt")
+    done = subprocess.run([".git/hooks/pre-commit"], cwd=repository, capture_output=True)
+    assert b"value of DEPLOY_TOKEN, current" in done.stdout, err(done)
+
+
 def test_logs_are_redacted_where_secrets_were_moved_once_they_are_read(shop):
     code = """if True:
         import logging, paissive_secrets as ps
