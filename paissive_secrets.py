@@ -5415,7 +5415,9 @@ def known_store(folder: str, cache: FileCache) -> KnownStore:
     if not pinned or not all(re.fullmatch("[0-9a-f]{32}", each) for each in pinned):
         hint = "set it to the 32 hex digits that `status` prints, or unset it"
         raise BadValue(f"{PIN} isn't a fingerprint", hint=hint)
-    if len(record.fingerprints) > 1 and record.fits(*pinned):  # this user's rekey was killed
+    if not record.fits(*pinned):  # its commit says nothing about the pinned store
+        return KnownStore(pinned, "pin", record.member)
+    if len(record.fingerprints) > 1:  # this user's rekey was killed
         pinned += record.fingerprints
     return KnownStore(pinned, "pin", record.member, record.commit)
 

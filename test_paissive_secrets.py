@@ -10984,6 +10984,14 @@ def test_an_older_store_that_was_put_back_is_refused_even_if_git_lost_the_commit
         assert "is back at an identity" in refusal(store.get, "S1")
 
 
+@BY_A_COMMIT
+def test_an_older_store_that_is_pinned_is_refused_whatever_is_recorded_of_another(put_back, monkeypatch):
+    with put_back.ada.at(put_back.folder) as store:
+        ps.record_store(store.folder, ["1" * 32])
+        monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", put_back.old)
+        assert "is back at an identity" in refusal(store.get, "S1")
+
+
 def rename_author(name, folder):
     """Write the last commit again under a name that `git commit` would refuse."""
     head, text = git(folder, "cat-file", "commit", "HEAD").split("\nauthor ")
