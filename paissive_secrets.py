@@ -2551,9 +2551,9 @@ class Store:
         return found
 
     def _names_of_stages(self, name: str) -> dict[str, str]:
-        """Return {stage: name under which it is stored}, only "current" for a name that can't have stages.
+        """Return {stage: name under which it is stored}, with "current" alone for `app/db#` in Vault.
 
-        That is one of maximal length or, in Vault, a path that stands for all its fields.
+        The stages may have names that the store can't hold, since they are longer.
         """
         stored = {"current": self.stage_name(name, "current")}
         with suppress(BadName):
@@ -9172,7 +9172,8 @@ class VaultStore(Store):
 
         NotFound or Deleted if there are none.
         """
-        return self._find(_secret_path(path), version).require_fields(path, version)
+        fields = self._find(_secret_path(path), version).require_fields(path, version)
+        return fields.copy()  # of a dynamic secret, later reads return the same fields
 
     def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None) -> int:
         """Replace all fields; return the new version, 0 in KV 1.

@@ -15140,6 +15140,12 @@ def dynamic(request):
     return http(b"", 204) if b"/revoke" in request else grants(100)
 
 
+def test_who_changes_the_fields_of_a_database_user_changes_none_of_the_store(stub):
+    store = stub(dynamic).store()
+    store.get_fields("db/creds/app").clear()
+    assert store.get("db/creds/app#user") == "u-1234"
+
+
 @pytest.mark.parametrize("answer", [None, http(b"{}", 500), http(b"{}", 502)])
 def test_a_database_user_is_asked_for_once_whatever_comes_back(stub, answer):
     server = stub(lambda request: answer if b"/creds/" in request else dynamic(request))
