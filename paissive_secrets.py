@@ -16291,7 +16291,7 @@ def _sets_value(c: Candidate) -> bool:
     """Return whether the line sets the name to the value, so that any word may be a password.
 
     It does as an option, a literal in source, or on a line of its own in settings. Documentation does so with
-    an equals sign, or in quotes: letters alone are samples there.
+    an equals sign. Without one, letters alone are samples there, and so is any bare value without a digit.
     """
     is_option = c.name[0] == "-" and (c.separator == "=" or c.language == "shell")
     if is_option or _SETTING_OPTION.search(c.before):
@@ -20270,8 +20270,8 @@ _NOT_EXAMINED = {
     "secrets' older values": ("secret's older values", "secrets' older values"),
 }
 _NEXT_STEPS = (
-    "next: if anybody else could read the file, revoke each secret where it was issued; store its\n"
-    "      successor (set NAME) and read it from there. If it isn't a secret, "
+    "if anybody else could read the file, revoke each secret where it was issued; store its\n"
+    "      successor (set NAME) and read it from there."
 )
 
 
@@ -20300,7 +20300,8 @@ def report_text(run: Audit, out: TextIO) -> None:
     # What to do about them, and the counts, which are complete by now.
     found = "no findings"
     if summary.findings:
-        print(f"\n{_NEXT_STEPS}{_way_to_accept(run, is_known, is_committed)}\n", file=out)
+        accept = _way_to_accept(run, is_known, is_committed)
+        print(f"\nnext: {_NEXT_STEPS} If it isn't a secret, {accept}\n", file=out)
         found = plural(summary.findings, "finding")
         found += _list_counts(" (", summary.by_confidence.items()) + ")"
     silenced = [(f"by {why}", count) for why, count in sorted(summary.silenced.items())]
@@ -20428,7 +20429,7 @@ def _sarif_rule(finding: Finding) -> dict[str, Any]:
     return {
         "id": finding.rule,
         "shortDescription": {"text": finding.what},
-        "help": {"text": _NEXT_STEPS},
+        "help": {"text": " ".join(_NEXT_STEPS.split())},
         "properties": {
             "security-severity": _LEVELS[finding.severity][1],
             "tags": ["security", "external/cwe/cwe-798"],

@@ -36570,7 +36570,9 @@ def test_sarif_has_these_fields_of_a_finding_and_of_its_rule():
     driver = run["tool"]["driver"]
     ((rule),) = driver.pop("rules")
     assert driver == {"name": "paissive_secrets", "version": ps.__version__}
-    assert "revoke each secret where it was issued" in rule.pop("help")["text"]
+    revoke = "if anybody else could read the file, revoke each secret where it was issued"
+    replace = "store its successor (set NAME) and read it from there."
+    assert rule.pop("help") == {"text": f"{revoke}; {replace}"}
     tags = ["security", "external/cwe/cwe-798"]  # hard-coded credentials
     properties = {"security-severity": "8.0", "tags": tags}
     assert rule == {"id": "a-rule", "shortDescription": {"text": "a token"}, "properties": properties}
