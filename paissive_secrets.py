@@ -3471,7 +3471,8 @@ class Dotenv:
         """Raise BadValue if, for some reader, a value up to the last of these places might go on below it.
 
         A quote or a parenthesis within a value, as in NOTE=don't, doesn't count: only bash looks for its
-        other half, and many a .env isn't for bash. Raise it, too, if a merge left a conflict anywhere.
+        other half, and many a .env isn't for bash. Nor does a line that isn't NAME=value, which stays as it
+        is. Raise BadValue, too, if a merge left a conflict anywhere.
         """
         last = max(places, default=-1)
         for place, piece in enumerate(self._pieces):
@@ -12268,7 +12269,7 @@ class _EscapeSearch:
     """
 
     def __init__(self, texts: Collection[bytes]) -> None:
-        """Make the expressions for the escapes that these texts may have."""
+        """Collect the bytes of these texts, and those beside them; expressions are made of them on demand."""
         self._longest = max(map(len, texts), default=0)
         self._bare = {_bare(way) for text in texts for way in (text, text.translate(_LETTERS_OF_CONTROLS))}
         both = self._bare.union(texts)
