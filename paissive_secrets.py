@@ -2374,6 +2374,7 @@ _STORE_METHODS = ("get", "set", "delete", "names")
 # For a hint about a name that is missing. API-KEY is similar to API_KEY, SMTP_PASSWORD isn't to DB_PASSWORD.
 _MIN_SIMILARITY = 0.85
 _MAX_NAMES_TO_COMPARE = 1000  # which takes some 10 ms
+_MAX_LETTERS_TO_COMPARE = 64  # of a name, which a stranger may have chosen: time grows with their square
 
 
 class StoreMethods(Protocol):
@@ -2917,7 +2918,7 @@ def with_suggestion(error: NotFound, store: Store, name: str) -> NotFound:
     listing names takes longer than reading one.
     """
     similar = ""
-    if type(error) is NotFound:
+    if type(error) is NotFound and len(name) <= _MAX_LETTERS_TO_COMPARE:
         with suppress(SecretsError):
             names = islice(store.names_to_suggest(), _MAX_NAMES_TO_COMPARE)
             similar = most_similar(name, names, _MIN_SIMILARITY)
@@ -5603,8 +5604,8 @@ def check_merged(folder: str, cache: FileCache) -> None:
 
 
 def merge_conflict_error(path: str) -> Conflict:
-    """Return the error that a merge left a file in conflict, with the command that chooses a side."""
-    shown = os.path.realpath(path).removeprefix(os.path.join(os.path.realpath(""), ""))
+    """Return the error about one of the `unmerged_paths`, with the command that chooses a side."""
+    shown = path.removeprefix(os.path.join(os.path.realpath(""), ""))
     word = shell_word(shown)
     sides = f"git checkout --ours -- {word}, or --theirs (in a rebase, --ours is upstream's)"
     hint = f"choose a side: {sides}, then: git add {word}; if that side deleted it: git rm {word}"
@@ -5614,9 +5615,18 @@ def merge_conflict_error(path: str) -> Conflict:
 def _repository_of(folder: str, cache: FileCache) -> str:
     """Return the path of git's own folder for the repository or worktree that a folder is in.
 
-    It need not exist: a damaged .git may name anything. Return "" if there is no .git.
+    It need not exist: a damaged .git may name anything. Return "" if there is no .git. Raise Unsafe if git
+    would take this folder, or one above it, for another repository: a bare one, which can be committed.
     """
-    path = find_above(cache.real_path(folder), ".git")
+    real = cache.real_path(folder)
+    path = find_above(real, ".git")
+    above = real
+    while path and above != os.path.dirname(path):
+        head = os.path.join(above, "HEAD")
+        if os.path.lexists(head) and {"objects", "commondir"}.intersection(os.listdir(above)):
+            problem = f"git takes {above} for a repository of its own"
+            raise Unsafe(problem, hint=f"see who added {head}, and remove it")
+        above = os.path.dirname(above)
     with suppress(SecretsError, OSError):
         if os.path.isfile(path):  # of a worktree or a submodule (gitrepository-layout(5))
             text = os.fsdecode(read_file(path)).rstrip("\n").removeprefix("gitdir: ")
@@ -18627,8 +18637,12 @@ def _path_of_hook(name: str) -> str:
 
 def _is_our_hook(path: str, name: str) -> bool:
     """Return whether `install_hook` wrote the file, and nobody added to it; False for a link."""
-    # The last line, with the command, differs if this file has moved since.
-    return not os.path.islink(path) and read_file(path).splitlines()[:-1] == _hook_begin(name).splitlines()
+    if os.path.islink(path):
+        return False
+    begin, _, command = read_file(path).rstrip(b"\n").rpartition(b"\n")
+    # Within the command, the paths differ if Python or this file has moved since.
+    end = rf" {re.escape(_HOOKS[name])}(?: --backend \w+)? \|\| exit 1"
+    return begin + b"\n" == _hook_begin(name) and bool(re.fullmatch(rb"\[ -f .+" + end.encode(), command))
 
 
 def _hook_begin(name: str) -> bytes:

@@ -10963,6 +10963,20 @@ def test_an_older_store_that_was_put_back_in_git_is_refused_by_who_was_not_told_
 BY_A_COMMIT = pytest.mark.parametrize("put_back", ["by a commit"], indirect=True)
 
 
+@BY_A_COMMIT
+def test_a_store_whose_folder_git_would_take_for_a_repository_is_refused(put_back):
+    # There, git would tell another history, one without the removal.
+    with put_back.ada.at(put_back.folder) as store:
+        git(store.folder, "init", "-q", "--bare")
+        said = (
+            f"Unsafe: git takes {store.folder} for a repository of its own; "
+            f"see who added {store.folder}/HEAD, and remove it"
+        )
+        assert refusal(store.get, "S1") == said and refusal(store.set, "S1", "new") == said
+        shutil.rmtree(f"{store.folder}/objects")  # then it is none
+        assert "is back at an identity" in refusal(store.get, "S1")
+
+
 def test_a_store_that_is_open_to_change_is_searched_again_in_git_even_if_it_was_never_confirmed(
     files, no_state, tmp_path
 ):
@@ -11325,6 +11339,19 @@ def test_no_command_changes_a_store_with_a_merge_conflict(files, team, say, tmp_
         problem = f"{DB} has a merge conflict; choose a side: git checkout --ours"
         assert (status, said.startswith(problem)) == (2, True)
     assert (tree(), Path("ran").exists()) == (before, False)
+
+
+def test_a_link_with_a_merge_conflict_is_called_by_its_own_name(files, tmp_path):
+    files.set("DB", "1")
+    committed(tmp_path)
+    link = Path(STORE, "link")
+    assert (
+        on_two_branches(
+            tmp_path, *(functools.partial(link.symlink_to, to) for to in ("/etc/group", "/etc/hosts"))
+        )
+        == 1
+    )
+    assert refusal(files.set, "DB", "2").startswith(f"Conflict: {link} has a merge conflict; ")
 
 
 @pytest.mark.parametrize("how", ["merge", "rebase", "stash"])
@@ -33849,12 +33876,16 @@ def test_hook_uninstall_removes_the_hook_that_was_installed_and_no_other(option,
     hook = repository / f".git/hooks/{'pre-push' if option else 'pre-commit'}"
     say("hook", "install", *option)
     text = hook.read_text()
+    last = text.splitlines()[-1]
     assert say("hook", "uninstall", *option) == (0, f"removed .git/hooks/{hook.name}\n")
     said = f"there is no {hook.name} hook: .git/hooks/{hook.name}; nothing to do\n"
     assert (say("hook", "uninstall", *option), hook.exists()) == ((1, said), False)
     hook.write_text(text + "exec lint\n")
     said = f"the {hook.name} hook isn't only what was installed: .git/hooks/{hook.name}; edit or remove it\n"
     assert (say("hook", "uninstall", *option), hook.exists()) == ((2, said), True)
+    for command in ("exec lint\n", f"{last} exec lint\n", f"exec lint; {last}\n"):
+        hook.write_text(text.replace(f"{last}\n", command))
+        assert (say("hook", "uninstall", *option), hook.exists()) == ((2, said), True)
 
 
 def test_a_git_that_refuses_or_does_not_start_says_why(repository, monkeypatch):
@@ -39042,13 +39073,14 @@ def test_a_name_that_is_missing_but_similar_to_one_that_exists_gets_that_as_a_hi
         assert "did you mean" not in say(*argv)[1]
 
 
-def test_names_are_compared_only_for_an_error_and_where_listing_them_is_quick(monkeypatch):
+def test_names_are_compared_only_for_an_error_and_where_that_is_quick(monkeypatch):
     store = ps.MemoryStore()
     store.set("A_TOKEN", "1")
     said = "NotFound: no secret named 'A-TOKEN' in memory; did you mean 'A_TOKEN'? if not, see: list"
     assert refusal(ps.require_secret, "A-TOKEN", backend=store) == said
     monkeypatch.setattr(ps.MemoryStore, "names", lambda _: pytest.fail("names were listed"))
     assert ps.get_secret("A-TOKEN", "default", backend=store) == "default"
+    assert refusal(ps.require_secret, "A" * 65, backend=store).endswith("; see: list")
     assert [*ps.VaultStore().names_to_suggest()] == []
 
 
