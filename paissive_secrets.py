@@ -5582,9 +5582,12 @@ def checked_out_commit(folder: str, cache: FileCache) -> str:
 
 def merge_conflicts(folder: str, cache: FileCache) -> set[str]:
     """Return `unmerged_paths`, but don't start git where no merge left a conflict, as nearly always."""
-    # Git leaves this file after any conflict (since 2.34), and removes it some time after that is resolved.
-    if os.path.lexists(os.path.join(_repository_of(folder, cache), "AUTO_MERGE")):
-        return unmerged_paths(folder)
+    repository = _repository_of(folder, cache)
+    # What leaves a conflict leaves one of these: the second in older versions than 2.34, and after a merge by
+    # another strategy. Git removes them some time after the conflict is resolved.
+    for name in ("AUTO_MERGE", "MERGE_HEAD"):
+        if os.path.lexists(os.path.join(repository, name)):
+            return unmerged_paths(folder)
     return set()
 
 
@@ -6201,7 +6204,7 @@ class Opener:
         # the state is the same, nothing is opened or checked again.
         self._last: tuple[object, Access, frozenset[str]] | None = None
         # The commit and the fingerprint for which git's history, when last searched, had no newer identity.
-        self._newest: tuple[str, str] | None = None
+        self._searched: tuple[str, str] | None = None
         self.conflicts: set[str] = set()  # the paths with a merge conflict when the store was opened
         self.credentials: dict[str, None] = {}  # all passwords and identities so far, to mask them
 
@@ -6426,8 +6429,9 @@ class Opener:
         warn and record nothing: the next access asks again.
         """
         commit = checked_out_commit(self._files.path, self._files.cache)
-        newest = commit, access.keys.fingerprint()
-        if commit in ("", access.known.commit) or newest == self._newest:
+        fingerprint = access.keys.fingerprint()
+        searched = commit, fingerprint
+        if commit in ("", access.known.commit) or searched == self._searched:
             return None
         try:
             newer = self._commit_of_newer_identity(access)
@@ -6439,10 +6443,10 @@ class Opener:
             problem = f"{self._files.path} is back at an identity that was replaced in commit {label}"
             hint = (
                 f"somebody put an older store back{self._in_last_commit(access)}; ask whoever removed a "
-                f"member or ran rekey, and if it was meant: status --trust {newest[1]}"
+                f"member or ran rekey, and if it was meant: status --trust {fingerprint}"
             )
             return Unsafe(problem, hint=hint)
-        self._newest = newest
+        self._searched = searched
         if access.known.how == "record":
             record_commit(self._files.path, commit)
         return None

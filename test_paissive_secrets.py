@@ -11354,6 +11354,19 @@ def test_a_link_with_a_merge_conflict_is_called_by_its_own_name(files, tmp_path)
     assert refusal(files.set, "DB", "2").startswith(f"Conflict: {link} has a merge conflict; ")
 
 
+def test_nothing_is_written_after_a_conflict_that_another_strategy_of_git_left(files, tmp_path):
+    git(tmp_path, "init", "-q", "-b", "main")
+    for value in ("first", "second"):
+        files.set("DB", value)
+        commit(tmp_path)
+    git(tmp_path, "checkout", "-q", "-b", "other", "main~")
+    files.set("DB", "other")
+    commit(tmp_path)
+    with pytest.raises(subprocess.CalledProcessError):
+        git(tmp_path, "merge", "-s", "resolve", "main")
+    assert refusal(files.set, "DB", "3").startswith(f"Conflict: {DB} has a merge conflict; ")
+
+
 @pytest.mark.parametrize("how", ["merge", "rebase", "stash"])
 def test_whatever_leaves_a_conflict_is_warned_of_where_the_value_is_read(how, files, say, tmp_path):
     git(tmp_path, "init", "-q", "-b", "main")
