@@ -22651,7 +22651,7 @@ def cmd_member_remove(args: Namespace) -> int:
     # The member may have the values: a new identity keeps only new ones from them.
     for name in args.manager.list_secrets(backend=store):
         command = "rotate now" if name in scheduled else "set"
-        print(f"next: {command} {shell_word(name)}")
+        print(f"next: {command} {shell_word(name)}{backend_option(store)}")
     _warn_of_new_identity(store, fingerprint)
     _say(f"{show(args.name)} knew the values above; if the master password, too: password, then rekey")
     return 0

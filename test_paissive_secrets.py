@@ -12264,8 +12264,9 @@ def test_a_member_who_is_removed_opens_nothing_and_what_they_knew_is_listed(file
     ps.SecretRotation(files).schedule("DB", "30d")
     with monkeypatch.context() as patched:
         patched.setenv("PAISSIVE_STORE_FINGERPRINT", pin_of(files))  # which changes
-        status, said = say("member", "remove", "bob")
-    shown = f"""next: rotate now DB\nnext: set app/db
+        patched.delenv("PAISSIVE_BACKEND", raising=False)
+        status, said = say("member", "remove", "bob", "--backend", "file")
+    shown = f"""next: rotate now DB --backend file\nnext: set app/db --backend file
 sealed 2 secrets to a new identity; update PAISSIVE_IDENTITY where it holds the old one
 its fingerprint, for others' status --trust and PAISSIVE_STORE_FINGERPRINT, is {pin_of(ps.FileStore())}
 'bob' knew the values above; if the master password, too: password, then rekey\n"""
