@@ -11788,6 +11788,14 @@ def test_what_is_deleted_while_status_looks_is_not_damaged(files, monkeypatch):
     assert problems(files) == []
 
 
+def test_a_store_is_neither_opened_nor_trusted_while_others_can_write_its_secrets(files, store_folder):
+    pin = pin_of(files)
+    DB.parent.chmod(0o777)
+    for act, *more in ((files.members,), (files.rekey,), (files.trust, pin)):
+        said = refusal(act, *more)
+        assert said.startswith(f"Unsafe: others can write to {store_folder}/secrets; if it is yours: ")
+
+
 def test_nothing_is_asked_or_done_where_others_can_write(files, store_folder, monkeypatch):
     prompts, store = type_answers(monkeypatch), ps.FileStore()
     STORE.chmod(0o777)
@@ -19336,8 +19344,11 @@ def test_import_says_what_an_audit_finds_in_the_rest_and_that_git_has_the_file(e
         "warning: git tracks .env: rotate what any commit has, since everyone with a clone has it, too\n"
         in said
     )
-    assert "warning: git tracks .env, which still holds secrets; git rm --cached, and ignore it\n" in said
+    left = "warning: git tracks .env, which still holds secrets; git rm --cached, and ignore it\n"
+    assert left in said
     assert said.endswith(NEXT)
+    said = say("import", ".env", "--backend", "file")[1]  # moves nothing
+    assert said.endswith(left) and "rotate" not in said
 
 
 def test_import_warns_of_who_can_read_a_file_even_if_it_leaves_all_secrets_in_it(env_file, say):
@@ -20931,7 +20942,9 @@ def test_mask_no_part_of_a_value_that_is_also_beside_it_or_weak():
     said = "application postgres password1 localhost.test"
     for user, password in (("application", "application"), ("app", "postgres"), ("app", "password1")):
         assert ps.redact(said, [f"postgres://{user}:{password}@localhost.test/app"]) == said
-    assert ps.redact(said, ['{"user": "application", "password": "application"}']) == said
+    login = "kX9-vu" + "Q2mLwZ"
+    said = f"{login} rejected"
+    assert ps.redact(said, [f'{{"user": "{login}", "password": "{login}"}}']) == said
 
 
 def test_mask_the_lines_of_a_key_that_is_in_one_line():
