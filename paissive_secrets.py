@@ -10357,7 +10357,9 @@ class Resolver:
         try:
             text, is_followed = self.snapshot.text_of(store, name)
         except NotFound as error:
-            return self._without_value(with_suggestion(error, store, name))
+            if not self._missing:  # of several errors, no hint is shown
+                error = with_suggestion(error, store, name)
+            return self._without_value(error)
         return self.follow(text, store, name, is_followed=is_followed)
 
     def _value(self, reference: str, store: Store, trail: _Trail) -> str:
@@ -10373,6 +10375,8 @@ class Resolver:
             text, is_followed = self.snapshot.text_of(target, name)
         except SecretsError as error:
             failure = _reference_error(error, reference, target, trail)
+            if type(failure) is NotFound and trail[-1][0] == _CONFIGURATION and not self._missing:
+                failure = with_suggestion(failure, target, _parse_reference(reference)[1])
         if failure:  # raised here, since the other one may have the text of a value
             return self._without_value(failure)
         # The author of a reference may not know the key, and must not get it under another name. Keys are
@@ -10427,8 +10431,7 @@ def _reference_error(error: SecretsError, reference: str, target: Store, trail: 
         return error.seen_in(where)
     _, name = _parse_reference(reference)
     hint = f"set it with: set {shell_word(name)}{backend_option(target)}"
-    missing = NotFound(f"no secret named {show(name)}, which {where} refers to", hint=hint)
-    return with_suggestion(missing, target, name)
+    return NotFound(f"no secret named {show(name)}, which {where} refers to", hint=hint)
 
 
 def backend_option(store: Store) -> str:

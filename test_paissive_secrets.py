@@ -39115,6 +39115,13 @@ def test_names_are_compared_only_for_an_error_and_where_that_is_quick(monkeypatc
     monkeypatch.setattr(ps.MemoryStore, "names", lambda _: pytest.fail("names were listed"))
     assert ps.get_secret("A-TOKEN", "default", backend=store) == "default"
     assert refusal(ps.require_secret, "A" * 65, backend=store).endswith("; see: list")
+    listed, missing = [], []  # of several errors, no hint is shown
+    monkeypatch.setattr(ps.MemoryStore, "names_to_suggest", lambda _: listed.append(1) or ())
+    resolver = ps.Resolver(ps.Snapshot(ps.default_manager), missing)
+    for name in "AB":
+        resolver.secret(store, name)
+        resolver.text(f"${{secret:{name}}}", store, "a.json")
+    assert (len(missing), len(listed)) == (4, 1)
     assert [*ps.VaultStore().names_to_suggest()] == []
 
 
