@@ -14755,10 +14755,8 @@ class _KeywordSearch:
         folded = text[begin : end + _MAX_WORD_AHEAD].translate(self._fold)
         has_value = _VALUE_AHEAD_IN_SOURCE.match
         hit = self._search(folded)
-        while hit:
+        while hit and begin + hit.start() < end:
             at, to = hit.span()
-            if begin + at >= end:
-                break
             if not source or hit.lastgroup in self._keyword_groups or has_value(folded, to):
                 found.append((self._words[hit.lastgroup or ""], begin + at, begin + to))
             hit = self._search(folded, at + 1)
