@@ -19881,9 +19881,15 @@ class _AuditSettings:
 
 # How severe it is to find a value that a store holds or held, and what to do next.
 _VERDICTS = {
-    "current": ("critical", "change it where it is used, then: set {0} (with a policy: rotate now {0})"),
-    "pending": ("high", "undo its rotation and start over: rotate abort {0}, rotate now {0}"),
-    "previous": ("high", "revoke it where it was issued; `rotate drop {}` does if its policy has --revoke"),
+    "current": (
+        "critical",
+        "change it where it is used, then: set {0}{1} (with a policy: rotate now {0}{1})",
+    ),
+    "pending": ("high", "undo its rotation and start over: rotate abort {0}{1}, rotate now {0}{1}"),
+    "previous": (
+        "high",
+        "revoke it where it was issued; `rotate drop {0}{1}` does if its policy has --revoke",
+    ),
     "retired": ("low", "revoke it where it was issued, unless that was done"),
 }
 
@@ -19935,7 +19941,7 @@ class KnownValues:
         self.about[rule] = {
             "secret": name,
             "verdict": verdict,
-            "fix": fix.format(shell_word(name)),
+            "fix": fix.format(shell_word(name), self.backend_option),
             "sample": "…",
         }
         self._rules.setdefault(value, rule)

@@ -33752,6 +33752,10 @@ def test_a_hook_searches_the_store_that_was_chosen_when_it_was_installed(reposit
     git(repository, "add", "notes.txt")
     done = subprocess.run([".git/hooks/pre-commit"], cwd=repository, capture_output=True)
     assert done.returncode == 1 and b"value of DEPLOY_TOKEN, current" in done.stdout + done.stderr
+    assert (
+        b"then: set DEPLOY_TOKEN --backend file (with a policy: rotate now DEPLOY_TOKEN --backend file)"
+        in done.stdout
+    )
 
 
 @pytest.mark.parametrize("is_configured", [False, True])
