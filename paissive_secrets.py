@@ -18591,12 +18591,12 @@ _IMPORT_AND_RUN = (
 _HOOKS = {"pre-commit": "audit --staged", "pre-push": 'audit --pushed "$1"'}
 
 
-def install_hook(name: str, backend: str = "", folder: str = "") -> str:
+def install_hook(name: str, backend: str = "", variables: Mapping[str, str] | None = None) -> str:
     """Write git's "pre-commit" or "pre-push" hook, which runs an audit, and return its path.
 
-    With a backend, the audit also searches for the values in it; `folder` is that of the encrypted files, ""
-    if the hook finds it by itself. A hook that this function wrote earlier is replaced; raise Conflict if
-    there is any other, Unavailable outside of a repository, and OSError.
+    With a backend, the audit also searches for the values in it; `variables` are what it needs to find the
+    store. A hook that this function wrote earlier is replaced; raise Conflict if there is any other,
+    Unavailable outside of a repository, and OSError.
     """
     import shlex
 
@@ -18607,8 +18607,8 @@ def install_hook(name: str, backend: str = "", folder: str = "") -> str:
     action = _HOOKS[name] + (f" --backend {backend}" if backend else "")
     program = [sys.executable, options, _IMPORT_AND_RUN, os.path.abspath(__file__)]
     command = f"{shlex.join(program)} {action} || exit 1"
-    if folder:
-        command = f"export PAISSIVE_SECRETS_DIR={shlex.quote(folder)}; {command}"
+    for variable, value in (variables or {}).items():
+        command = f"export {variable}={shlex.quote(value)}; {command}"
     problem = f"paissive_secrets: {printable(program[-1])} is gone; run `hook install` with the new one"
     refuse_if_gone = f"[ -f {shlex.quote(program[-1])} ] || {{ echo {shlex.quote(problem)} >&2; exit 1; }}"
     if os.path.lexists(path) and not _is_our_hook(path, name):
@@ -22432,16 +22432,32 @@ def cmd_hook_install(args: Namespace) -> int:
     """
     name = "pre-push" if args.pre_push else "pre-commit"
     top, _ = find_repository(".")
-    folder = ""
-    if args.backend == "file":
-        folder = os.path.realpath(FileStore().folder)
-        if folder == os.path.realpath(find_above(os.path.dirname(top), ".paissive") or top + ".paissive"):
-            folder = ""  # git runs hooks at the top, where it is found
-    _say(f"installed {install_hook(name, args.backend or '', folder)}")
+    variables = {}
+    if args.pre_push or args.backend:
+        variables = _variables_of_store(args.backend or os.environ.get("PAISSIVE_BACKEND", "env"), top)
+    _say(f"installed {install_hook(name, args.backend or '', variables)}")
     attributes = os.path.relpath(top + ".gitattributes")
     if set_merge_driver(attributes):
         _say(f"added a line to {attributes}, so that git merges two branches' baselines; commit that file")
     return 0
+
+
+def _variables_of_store(backend: str, top: str) -> dict[str, str]:
+    """Return the variable by which a hook finds the store that is used here; none if it finds that anyway.
+
+    Git runs hooks at the top of the repository.
+    """
+    if backend == "file":
+        variable = "PAISSIVE_SECRETS_DIR"
+        path = FileStore().folder
+        path_at_top = find_above(os.path.dirname(top), ".paissive") or top + ".paissive"
+    elif backend == "env" and os.path.lexists(path := EnvironmentStore().plaintext_file()):
+        variable = "PAISSIVE_ENV_FILE"
+        path_at_top = top + ".env"
+    else:
+        return {}
+    path = os.path.realpath(path)
+    return {} if path == os.path.realpath(path_at_top) else {variable: path}
 
 
 @_command(_flag("--pre-push", "the hook that audits before each push"))

@@ -33780,6 +33780,29 @@ def test_a_hook_searches_the_store_of_the_folder_in_which_it_was_installed(
     assert b"value of DEPLOY_TOKEN, current" in done.stdout, err(done)
 
 
+def test_a_hook_before_a_push_searches_for_the_values_of_the_env_file_where_it_was_installed(
+    repository, monkeypatch
+):
+    monkeypatch.delenv("PAISSIVE_BACKEND", raising=False)
+    monkeypatch.delenv("PAISSIVE_ENV_FILE", raising=False)
+    value = "".join(random.Random(5).choices(string.ascii_letters, k=30))
+    env_file = repository / "app" / ".env"
+    env_file.parent.mkdir()
+    env_file.write_text(f"DEPLOY_TOKEN={value}\n")
+    env_file.chmod(0o600)
+    with monkeypatch.context() as patch:
+        patch.chdir(env_file.parent)
+        assert ps.main(["hook", "install", "--pre-push"]) == 0
+    (repository / "notes.txt").write_text(f"it is {value} I think")
+    git(repository, "add", "notes.txt")
+    git(repository, "commit", "-qm", "Note")
+    line = f"refs/heads/x {git(repository, 'rev-parse', 'HEAD')} refs/heads/x {'0' * 40}\n"
+    done = subprocess.run(
+        [".git/hooks/pre-push", "origin"], cwd=repository, capture_output=True, input=line.encode()
+    )
+    assert b"value of DEPLOY_TOKEN, current" in done.stdout, err(done)
+
+
 def test_logs_are_redacted_where_secrets_were_moved_once_they_are_read(shop):
     code = """if True:
         import logging, paissive_secrets as ps
