@@ -16274,7 +16274,7 @@ _DOTTED_NAME = lazily(r"[A-Za-z_-]+\Z|[a-z]\w*(?:\.[a-z]\w*)+\Z")
 def _names_a_field(c: Candidate) -> bool:
     """Return whether the value is a secret's name itself, as in `password = "db_password"` or `"token"`.
 
-    One word such as testpass is no name, but a made-up password, unless the candidate's name has it, too.
+    A made-up word such as testpass counts as a password, unless the candidate's own name has that word.
     """
     words = words_of(c.value)
     if not kind_of_name(c.value) or not _DOTTED_NAME.match(c.value):
