@@ -5692,7 +5692,7 @@ def changes_of(folder: str, name: str, commit: str, since: str = "") -> list[str
     options = [f"-{_MAX_CHANGES}", "--full-history", "--topo-order", commit]
     if since:
         options.append(f"^{since}")
-    changes = ask_git(folder, "rev-list", *options, "--", f":(literal){name}").split()
+    changes = ask_git(folder, "rev-list", "--missing=print", *options, "--", f":(literal){name}").split()
     if len(changes) == _MAX_CHANGES:
         problem = f"{_MAX_CHANGES} commits or more changed {name} in {folder}"
         raise Unsafe(problem, hint="see who wrote them: git log")
@@ -18467,18 +18467,17 @@ def _read_exactly(file: IO[bytes], size: int) -> Iterator[bytes]:
         yield chunk
 
 
-# Options of rev-list for all kinds of objects; before a missing one is a "?".
-_OBJECTS = ("--objects", "--no-object-names", "--missing=print")
+_OBJECTS = ("--objects", "--no-object-names")  # options of rev-list for all kinds of objects
 
 
 def _rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[str]:
     """Yield the ids of the commits that revisions reach (git-rev-list(1)); `options` may ask for more.
 
-    Without revisions, start from all refs and reflogs. Raise Unavailable for a revision that isn't there;
-    with _OBJECTS, newer versions of git yield a "?" and the id instead, if the revision is a whole id.
+    Before the id of what this clone lacks is a "?". Without revisions, start from all refs and reflogs. Raise
+    Unavailable for a revision that isn't there; if it is a whole id, git 2.45 and later yield it with a "?".
     """
     which = ("--end-of-options", *revisions) if revisions else ("--all", "--reflog")
-    with run_git(folder, "rev-list", *options, *which, "--") as out:
+    with run_git(folder, "rev-list", "--missing=print", *options, *which, "--") as out:
         yield from (line.decode().rstrip("\n") for line in out)
 
 
@@ -18525,7 +18524,8 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
     if not revisions:
         # Dangling ones come last: what an amended commit added is often in a reachable one as well.
         reached = chain(reached, object_ids(folder, "commit"))
-    with_path = changed_blobs(folder, (commit for commit in reached if is_new(commit, commits)))
+    wanted = (commit for commit in reached if commit[0] != "?" and is_new(commit, commits))
+    with_path = changed_blobs(folder, wanted)
     if not revisions:
         with_path = chain(with_path, _index_blobs(folder))
     for blob in with_path:
@@ -18535,11 +18535,11 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
         if is_new((blob.oid, blob.path), versions):
             blobs.add(hash(blob.oid))
             yield blob
-    listed = object_ids(folder, "blob missing", revisions)
+    others = object_ids(folder, "blob missing", revisions)
     if not revisions and ask_git(folder, "config", "--get-regexp", "promisor", default=""):
         # What a partial clone hasn't fetched.
-        listed = chain(listed, (oid[1:] for oid in _rev_list(folder, (), *_OBJECTS) if oid[0] == "?"))
-    for oid in listed:
+        others = chain(others, (oid[1:] for oid in _rev_list(folder, (), *_OBJECTS) if oid[0] == "?"))
+    for oid in others:
         if is_new(oid, blobs):
             yield Blob(oid, f"blob {oid[:12]}")
 
@@ -18547,8 +18547,8 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
 def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
     """Yield the versions of files that these commits add or change, with the commit.
 
-    A merge adds what differs from all of its parents. Stop without an error where git fails: a partial clone
-    may lack trees, and a dangling commit its parent.
+    A merge adds what differs from all of its parents. Stop without an error where git fails, also in
+    `commits`, which is read first: a partial clone may lack trees, and a dangling commit its parent.
     """
     options = ("--stdin", "--root", "-c", "-r", "--format=%H %aI", "-z")
     with suppress(Unavailable), run_git(folder, "diff-tree", *options, feed=commits) as out:

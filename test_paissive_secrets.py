@@ -33392,6 +33392,16 @@ def test_a_broken_object_is_reported_and_the_rest_is_read(repository, revisions)
     assert ([finding.path for finding in run], run.summary.unreadable) == (["a.py"], 1)
 
 
+def test_a_commit_to_leave_out_that_the_clone_lacks_is_reported_and_hides_no_path(repository):
+    brought = commit_leaks(repository, "a.py")
+    run = ps.Audit(history=[f"^{'1' * 40}", "HEAD"])
+    try:
+        found = [(finding.path, finding.commit) for finding in run]
+    except ps.Unavailable:
+        pytest.skip("needs git 2.45, which lists what is missing")
+    assert (found, run.summary.unreadable) == ([("a.py", brought)], 1)
+
+
 def test_trees_that_a_partial_clone_lacks_are_reported(repository, clone):
     commit_leaks(repository, "a.py")
     why, lacking = [], clone("--no-checkout", "--filter=tree:0")
