@@ -5692,7 +5692,7 @@ def changes_of(folder: str, name: str, commit: str, since: str = "") -> list[str
     options = [f"-{_MAX_CHANGES}", "--full-history", "--topo-order", commit]
     if since:
         options.append(f"^{since}")
-    changes = ask_git(folder, "rev-list", "--missing=print", *options, "--", f":(literal){name}").split()
+    changes = ask_git(folder, "rev-list", *options, "--", f":(literal){name}").split()
     if len(changes) == _MAX_CHANGES:
         problem = f"{_MAX_CHANGES} commits or more changed {name} in {folder}"
         raise Unsafe(problem, hint="see who wrote them: git log")
