@@ -968,7 +968,7 @@ def _shape_regex(shape: str) -> str:
 
 
 def rule_prefixes(prefix: str) -> list[str]:
-    """Return the literals that a rule's prefix stands for: a(b|c) and ab|ac for ab and ac; ¦ is a bar."""
+    """Return the texts that a rule's prefix stands for: a(b|c) and ab|ac for ab and ac; ¦ is a bar."""
     head, _, rest = prefix.partition("(")
     choices, end, tail = rest.partition(")")
     if not end:
@@ -978,13 +978,13 @@ def rule_prefixes(prefix: str) -> list[str]:
 
 # --- prefixes ---
 # A run is a stretch of letters, digits, _ and -. A token is found by its first run, which begins with its
-# literal, such as ghp_, or follows the lead of its literal, such as the SG. of SendGrid.
+# prefix, such as ghp_, or follows the lead of its prefix, such as the SG. of SendGrid.
 
 _SIGNS_IN_SHAPES = frozenset("+/%.$~:=¦BTX")  # signs that a token may have, and the classes with one
 _RUN_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 
 
-class _Literal:
+class _Prefix:
     """A text that tokens of a rule begin with; "" for a rule without a prefix."""
 
     def __init__(self, text: bytes, lead: int, rule: Rule) -> None:
@@ -1022,30 +1022,30 @@ class _Literal:
 
 
 class _Prefixes:
-    """The literals that tokens begin with, by what is at or before the beginning of a token's first run."""
+    """The prefixes that tokens begin with, by what is at or before the beginning of a token's first run."""
 
     def __init__(self) -> None:
-        """Take the literals of all built-in rules."""
-        self.literals: dict[bytes, list[_Literal]] = {}  # by their text
+        """Take the prefixes of all built-in rules."""
+        self.by_text: dict[bytes, list[_Prefix]] = {}  # several rules may share one
         # Those with a lead, by the last two or three bytes before the run that follows it.
-        self.joints: dict[bytes, list[_Literal]] = {}
+        self.joints: dict[bytes, list[_Prefix]] = {}
         self.texts: dict[bytes, tuple[bytes, ...]] = {}  # by their first two bytes
         self.heads: set[bytes] = set()  # the first two bytes of those whose tokens go on after a sign
         for rule in _prefixed_rules():
             may_have_sign = not _SIGNS_IN_SHAPES.isdisjoint(rule.shape)
             for text in map(str.encode, rule_prefixes(rule.prefix)):
                 lead = text.rstrip(_RUN_LETTERS)
-                literal = _Literal(text, len(lead), rule)
-                if text not in self.literals:
+                prefix = _Prefix(text, len(lead), rule)
+                if text not in self.by_text:
                     self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
-                self.literals.setdefault(text, []).append(literal)
+                self.by_text.setdefault(text, []).append(prefix)
                 if may_have_sign:
                     self.heads.add(text[:2])
                 for end in _ends_of_lead(lead, rule.shape):
-                    self.joints.setdefault(end, []).append(literal)
-        self.sized: dict[int, list[_Literal]] = {}  # without a prefix, by the size of a token's first run
+                    self.joints.setdefault(end, []).append(prefix)
+        self.sized: dict[int, list[_Prefix]] = {}  # without a prefix, by the size of a token's first run
         for size, rule in _shaped_rules():
-            self.sized.setdefault(size, []).append(_Literal(b"", 0, rule))
+            self.sized.setdefault(size, []).append(_Prefix(b"", 0, rule))
 
     def match_at(self, text: bytes, start: int, size: int = 0) -> tuple[Rule, re.Match[bytes]] | None:
         """Return (rule, match) of the token that begins at `start`, or None; the first rule counts.
@@ -1053,25 +1053,25 @@ class _Prefixes:
         A token whose lead, such as "SG.", is in front of `start` is found, too. One without a prefix is found
         by `size`, the length of the run of letters, digits, _ and - that begins at `start`; 0 finds none.
         """
-        for at, literal in self._literals_at(text, start, size):
-            found = literal.match(text, at)
-            if found and CHECKS.get(literal.rule.id, bool)(found[0]):
-                return literal.rule, found
+        for at, prefix in self._prefixes_at(text, start, size):
+            found = prefix.match(text, at)
+            if found and CHECKS.get(prefix.rule.id, bool)(found[0]):
+                return prefix.rule, found
         return None
 
-    def _literals_at(self, text: bytes, start: int, size: int) -> Iterator[tuple[int, _Literal]]:
-        """Yield (where its token begins, literal) for each literal that a token here may begin with.
+    def _prefixes_at(self, text: bytes, start: int, size: int) -> Iterator[tuple[int, _Prefix]]:
+        """Yield (where its token begins, prefix) for each prefix that a token here may begin with.
 
         `start` and `size` are those of match_at.
         """
-        for prefix in self.texts.get(text[start : start + 2], ()):
-            if text.startswith(prefix, start):
-                yield from ((start, literal) for literal in self.literals[prefix])
+        for known in self.texts.get(text[start : start + 2], ()):
+            if text.startswith(known, start):
+                yield from ((start, prefix) for prefix in self.by_text[known])
         for size_of_end in (3, 2):
-            for literal in self.joints.get(text[max(0, start - size_of_end) : start], ()):
-                if text.startswith(literal.text, start - literal.lead):
-                    yield start - literal.lead, literal
-        yield from ((start, literal) for literal in self.sized.get(size, ()))
+            for prefix in self.joints.get(text[max(0, start - size_of_end) : start], ()):
+                if text.startswith(prefix.text, start - prefix.lead):
+                    yield start - prefix.lead, prefix
+        yield from ((start, prefix) for prefix in self.sized.get(size, ()))
 
 
 def _ends_of_lead(lead: bytes, shape: str) -> list[bytes]:
@@ -1088,7 +1088,7 @@ def _ends_of_lead(lead: bytes, shape: str) -> list[bytes]:
     return [lead[-3:]]
 
 
-@cache  # compiled when a literal is first met: most never are
+@cache  # compiled when a prefix is first met: most never are
 def token_regex(prefix: bytes, shape: str, behind: bytes) -> re.Pattern[bytes]:
     """Return an expression for a whole token: prefix and shape, where `behind` matches what is before it."""
     shape_regex = _shape_regex(shape).encode()
@@ -1097,7 +1097,7 @@ def token_regex(prefix: bytes, shape: str, behind: bytes) -> re.Pattern[bytes]:
 
 @cache
 def prefixes() -> _Prefixes:
-    """Return the literals of all built-in rules; they are put together when first needed."""
+    """Return the prefixes of all built-in rules; they are put together when first needed."""
     return _Prefixes()
 
 
@@ -14652,7 +14652,7 @@ class Span(NamedTuple):
 
 
 def keyword_hits(
-    window: bytes, language: _Language, keywords: frozenset[bytes] = frozenset()
+    text: bytes, language: _Language, keywords: frozenset[bytes] = frozenset()
 ) -> Iterator[tuple[bytes, int, int, list[Candidate]]]:
     """Yield (word, place of its first rare letter, its end, candidates) for each word that counts, in order.
 
@@ -14661,7 +14661,7 @@ def keyword_hits(
     twice. Since the text is folded, words like a keyword are taken for it.
     """
     search = _keyword_search(keywords)
-    words, known = search.find_words(window, language)
+    words, known = search.find_words(text, language)
     assignment = _assignment(language.kind == "source")
     resume_at = 0
     for word, rare_at, end in words:
@@ -14672,7 +14672,7 @@ def keyword_hits(
             if not search.fragments[word]:
                 continue
         if rare_at not in known:
-            known[rare_at] = search.values_of(window, language, assignment, word, end)
+            known[rare_at] = search.values_of(text, language, assignment, word, end)
         resume_at, candidates = known[rare_at]
         if candidates:
             yield word, rare_at, end, candidates
@@ -14771,7 +14771,7 @@ class _KeywordSearch:
         return found, still_known
 
     def values_of(
-        self, window: bytes, language: _Language, assignment: re.Pattern[bytes], word: bytes, end: int
+        self, text: bytes, language: _Language, assignment: re.Pattern[bytes], word: bytes, end: int
     ) -> _Values:
         """Return where to go on behind a word that ends at `end`, and the candidates for its values, or [].
 
@@ -14779,15 +14779,15 @@ class _KeywordSearch:
         the word's end, or at the begin of a keyword, in which another word may begin.
         """
         for fragment, after in self.fragments[word]:
-            found = assignment.match(window, end - after)
+            found = assignment.match(text, end - after)
             # Compare the fragment last: few have a value.
-            if not found or window[found.start() - len(fragment) : found.start()].lower() != fragment:
+            if not found or text[found.start() - len(fragment) : found.start()].lower() != fragment:
                 continue
             if found["attribute"] is not None:
                 # Behind `end` in any case: there, no value was found.
-                return max(found.end("rest"), end + 1), _candidates_of(window, language, found)
-            if fragment in _ANY_VALUE_WORDS or _NO_WORD.match(window, found.end()):
-                return found.end(), _candidates_of(window, language, found)
+                return max(found.end("rest"), end + 1), _candidates_of(text, language, found)
+            if fragment in _ANY_VALUE_WORDS or _NO_WORD.match(text, found.end()):
+                return found.end(), _candidates_of(text, language, found)
         return (end - len(word) if word in self._keywords else end), []
 
 
@@ -14894,88 +14894,88 @@ class _Name:
     """The name that a match is about."""
 
     def __init__(self, begin: int, text: bytes) -> None:
-        self.begin = begin  # in its window
+        self.begin = begin  # in the text that is searched
         self.text = text
 
 
-def _candidates_of(window: bytes, language: _Language, match: re.Match[bytes]) -> list[Candidate]:
+def _candidates_of(text: bytes, language: _Language, match: re.Match[bytes]) -> list[Candidate]:
     """Return a candidate for each value of the name in a match: one value, or the items of a list.
 
     Return [] if the name isn't a secret's or is a reference of ours, and if it is only mentioned, read or
     compared.
     """
-    name = _name_in(window, match)
-    if not kind_of_raw_name(name.text) or _OUR_REFERENCE.match(window, name.begin):
+    name = _name_in(text, match)
+    if not kind_of_raw_name(name.text) or _OUR_REFERENCE.match(text, name.begin):
         return []
     if match["attribute"] is None:
-        return _candidates_behind(window, language, match, name)
+        return _candidates_behind(text, language, match, name)
     is_source = language.kind == "source"
-    end = _end_of_key(window, language, match, name)
-    found = _assignment(is_source).match(window, end) if end >= 0 else None
+    end = _end_of_key(text, language, match, name)
+    found = _assignment(is_source).match(text, end) if end >= 0 else None
     if not found or found["attribute"] is not None:
         return []
     if is_source and not found["quote"] and found["bare"][:1] != b">":  # an expression
         return []
-    return _candidates_behind(window, language, found, name)
+    return _candidates_behind(text, language, found, name)
 
 
 def _candidates_behind(
-    window: bytes, language: _Language, match: re.Match[bytes], name: _Name
+    text: bytes, language: _Language, match: re.Match[bytes], name: _Name
 ) -> list[Candidate]:
     """Return the value that a match leads up to, and the items that follow it in a list.
 
     Return [] if it leads to no value, to the key of a member, or to null. A value such as `${NAME:-value}` is
     what it falls back on.
     """
-    first = _first_candidate(window, language, match, name)
+    first = _first_candidate(text, language, match, name)
     if not first:
         return []
     # What opens a list, an object or a call before the value.
-    opener = window[match.end("separator") : match.start("quote")].strip()[:1]
+    opener = text[match.end("separator") : match.start("quote")].strip()[:1]
     is_item = opener in (b"[", b"{") or match["separator"] == b","
-    if is_item and _IS_KEY.match(window, first.end + len(first.quote)):
+    if is_item and _IS_KEY.match(text, first.end + len(first.quote)):
         return []
     first = _take_default(first)
     if _NULL.match(first.value.encode("latin-1")):
         return []
-    return [first, *_next_items(window, first)] if opener in (b"[", b"{", b"(") else [first]
+    return [first, *_next_items(text, first)] if opener in (b"[", b"{", b"(") else [first]
 
 
-def _next_items(window: bytes, first: Candidate) -> Iterator[Candidate]:
+def _next_items(text: bytes, first: Candidate) -> Iterator[Candidate]:
     """Yield a candidate for each quoted item that follows the first of a list, up to the first other item.
 
     Empty ones are left out; of a long list, MAX_ITEMS are read.
     """
     at = first.end + len(first.quote)
     for _ in range(MAX_ITEMS - 1):
-        found = _NEXT_ITEM.match(window, at)
+        found = _NEXT_ITEM.match(text, at)
         if not found:
             return
         at = found.end()
         start, end = found.span(2)
         if start < end:
-            after = latin1(rest_of_line(window, end))
+            after = latin1(rest_of_line(text, end))
             yield first._replace(start=start, end=end, value=latin1(found[2]), after=after)
 
 
 def _first_candidate(
-    window: bytes, language: _Language, match: re.Match[bytes], name: _Name
+    text: bytes, language: _Language, match: re.Match[bytes], name: _Name
 ) -> Candidate | None:
     """Return the value that a match leads up to, as a candidate, or None if the match sets no value.
 
     It sets none if the name is compared or only mentioned; if a call, a reference of ours or prose follows;
     or if the name is an option in a list, and the next item isn't its value.
     """
-    if _is_compared(name.text, language, match) or _OUR_REFERENCE.match(window, match.end()):
+    if _is_compared(name.text, language, match) or _OUR_REFERENCE.match(text, match.end()):
         return None
     is_option = name.text[:1] == b"-"
     # Most lines of a log have a space and a plain word after the name; they need no closer look.
-    if match["bare"] == b"" and not is_option and not _NO_PROSE.match(window, match.end("outer")):
+    if match["bare"] == b"" and not is_option and not _NO_PROSE.match(text, match.end("outer")):
         return None
-    before = window[max(0, name.begin - 200) : name.begin].rpartition(b"\n")[2]
+    before = text[max(0, name.begin - 200) : name.begin].rpartition(b"\n")[2]
     ending = "word" if is_option else language.ending
     quote, bare = match.group("quote", "bare")
-    found = _match_quoted(window, match) if quote else _match_bare(window, match, ending, before)
+    found = _match_quoted(text, match) if quote else _match_bare(text, match, ending, before)
     if not found or (not quote and _is_prose(name.text, bare.lower(), before, found[1], ending)):
         return None
     value = found[1]
@@ -15000,17 +15000,17 @@ def _first_candidate(
         value=latin1(value),
         language=language.kind,
         before=latin1(before),
-        after=latin1(rest_of_line(window, end)),
+        after=latin1(rest_of_line(text, end)),
     )
 
 
-def _name_in(window: bytes, match: re.Match[bytes]) -> _Name:
+def _name_in(text: bytes, match: re.Match[bytes]) -> _Name:
     """Return the name whose telltale fragment ends where a match begins, from up to 40 bytes before that."""
-    ahead = window[max(0, match.start() - 40) : match.start()]
+    ahead = text[max(0, match.start() - 40) : match.start()]
     begin = match.start() - len(ahead) + len(ahead.rstrip(NAME_LETTERS))
-    if window[begin - 1 : begin] == b"\\" and _CODE_POINT.match(window, begin):  # \u0026token=
+    if text[begin - 1 : begin] == b"\\" and _CODE_POINT.match(text, begin):  # \u0026token=
         begin += 5
-    return _Name(begin, window[begin : match.end("name")])
+    return _Name(begin, text[begin : match.end("name")])
 
 
 def _is_compared(name: bytes, language: _Language, match: re.Match[bytes]) -> bool:
@@ -15035,25 +15035,25 @@ def _is_argument(option: bytes, value: bytes, before: bytes) -> bool:
     return is_item and is_value
 
 
-def _match_quoted(window: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
+def _match_quoted(text: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
     """Return a match of the quoted value, group 1, that begins where `match` ends, or None.
 
     It goes on to the closing quote, but for MAX_VALUE bytes at most. An argument of a call may be the name of
     what the call reads: then the value is the default, its next argument. Without a default, that is None for
     a call that must read, as getToken("NAME") does, and the argument itself for any other.
     """
-    quoted = _quote_regex(match["quote"]).match(window, match.end(), match.end() + MAX_VALUE)
+    quoted = _quote_regex(match["quote"]).match(text, match.end(), match.end() + MAX_VALUE)
     if not quoted or not match["call"]:
         return quoted
     reads = _READ.search(match["call"])
     if reads or _DEFAULTING.search(match["call"]):
-        default = _SECOND_ARGUMENT.match(window, quoted.end())
+        default = _SECOND_ARGUMENT.match(text, quoted.end())
         if default:
             return default
     return None if reads else quoted
 
 
-def _match_bare(window: bytes, match: re.Match[bytes], ending: str, before: bytes) -> re.Match[bytes] | None:
+def _match_bare(text: bytes, match: re.Match[bytes], ending: str, before: bytes) -> re.Match[bytes] | None:
     """Return a match of the value without quotes, group 1, that begins where `match` ends, or None.
 
     It is the text of an element, a line below the name, the rest of a line if `ending` says so and the line
@@ -15062,25 +15062,25 @@ def _match_bare(window: bytes, match: re.Match[bytes], ending: str, before: byte
     """
     start = match.end()
     bare = match["bare"]
-    if window[start - 1 : start] in (b" ", b"\t") and _REMARK.match(window, start):
+    if text[start - 1 : start] in (b" ", b"\t") and _REMARK.match(text, start):
         return None
     if match.end("outer") < start:  # below its name
-        is_block = window[match.end("outer")] in b"|>!"
-        return _BARE_VALUES["line" if is_block else "alone"].match(window, start)
+        is_block = text[match.end("outer")] in b"|>!"
+        return _BARE_VALUES["line" if is_block else "alone"].match(text, start)
     if bare[:1] == b">":
-        return _BARE_VALUES["element"].match(window, start)
+        return _BARE_VALUES["element"].match(text, start)
     if ending in _LINE_ENDINGS and bare in (b"=", b":"):
         if match["rest"][-1:] in (b'"', b"'"):
             before = before[:-1]  # without the name's quote
         if ending == "scalar" and _ITEM_BEGIN.match(before):  # - "NAME=value"
-            return _quote_regex(before[-1:]).match(window, start)
-        found = _BARE_VALUES[ending].match(window, start) if _LINE_BEGIN.match(before) else None
+            return _quote_regex(before[-1:]).match(text, start)
+        found = _BARE_VALUES[ending].match(text, start) if _LINE_BEGIN.match(before) else None
         if found and not _PHRASE.match(found[1]):
             return found
     # Behind a quote or a bracket, `--password` is only mentioned.
-    if (not bare and match["rest"][-1:] in (b'"', b"'", b"`", b")")) or _CALL.match(window, start):
+    if (not bare and match["rest"][-1:] in (b'"', b"'", b"`", b")")) or _CALL.match(text, start):
         return None
-    return _BARE_VALUES["said" if bare[:2].lower() == b"is" else "word"].match(window, start)
+    return _BARE_VALUES["said" if bare[:2].lower() == b"is" else "word"].match(text, start)
 
 
 def _is_prose(name: bytes, separator: bytes, before: bytes, value: bytes, ending: str) -> bool:
@@ -15109,9 +15109,9 @@ def _take_default(c: Candidate) -> Candidate:
     return c._replace(start=c.start + start, end=c.start + end, value=c.value[start:end])
 
 
-def rest_of_line(window: bytes, end: int) -> bytes:
+def rest_of_line(text: bytes, end: int) -> bytes:
     """Return the rest of the line from `end` on, at most 120 bytes and without the line break."""
-    return window[end : end + 120].partition(b"\n")[0]
+    return text[end : end + 120].partition(b"\n")[0]
 
 
 def find_or_end(text: bytes, part: bytes, start: int, end: int) -> int:
@@ -15209,29 +15209,29 @@ class _AttributeKey:
         self.end = end
 
 
-def _end_of_key(window: bytes, language: _Language, match: re.Match[bytes], name: _Name) -> int:
+def _end_of_key(text: bytes, language: _Language, match: re.Match[bytes], name: _Name) -> int:
     """Return where the key ends whose value belongs to a name, in the object of both; -1 if there is none."""
-    at, sign = _key_before(window, name.begin)
+    at, sign = _key_before(text, name.begin)
     after = match.end("rest")
     is_value = _VALUE_KEY.match
     if at >= 0:
-        keys = _keys_around(window, language, at, sign)
+        keys = _keys_around(text, language, at, sign)
     elif sign in (b"(", b","):
-        keys = _attributes(_ATTRIBUTE, window, after)
+        keys = _attributes(_ATTRIBUTE, text, after)
         is_value = _DEFAULT_KEY.match
     else:
-        keys = _keys_below(window, name.begin, after, sign == b"{")
+        keys = _keys_below(text, name.begin, after, sign == b"{")
     return next((key.end for key in keys if is_value(key.text)), -1)
 
 
-def _key_before(window: bytes, begin: int) -> tuple[int, bytes]:
+def _key_before(text: bytes, begin: int) -> tuple[int, bytes]:
     """Return (place of the key whose value is the name at `begin`, sign before the name): {"key": "NAME"}.
 
     The place is -1 if what precedes isn't the key of a name, as _KEYS_OF_NAMES has them. The sign is the last
     byte before the name, its quote and white space, but "=" for "=>", and "{" for the name of a block of
     Terraform; b"" if there is none.
     """
-    before = window[max(0, begin - 60) : begin]
+    before = text[max(0, begin - 60) : begin]
     ahead = before.rstrip(b"\\\"'` \t\r\n")
     if ahead.endswith(_BLOCKS):
         return -1, b"{"
@@ -15248,7 +15248,7 @@ def _key_before(window: bytes, begin: int) -> tuple[int, bytes]:
     return begin - len(before) + len(left) - len(key), sign
 
 
-def _keys_around(window: bytes, language: _Language, at: int, sign: bytes) -> list[_AttributeKey]:
+def _keys_around(text: bytes, language: _Language, at: int, sign: bytes) -> list[_AttributeKey]:
     """Return the keys of the object that has the key at `at`, as far as they can be read.
 
     The object depends on `sign`, which is between that key and its value, and on what precedes the key:
@@ -15261,75 +15261,75 @@ def _keys_around(window: bytes, language: _Language, at: int, sign: bytes) -> li
     first = max(0, at - _REACH_OF_OBJECT)
     if sign == b">":
         # Not from the parent first: the dictionary of a property list has many pairs.
-        keys = _attributes(_ELEMENT, window, at - 1)
-        parents = [parent.end() for parent in _PARENT.finditer(window, first, at + 1)]
-        return keys + _attributes(_ELEMENT, window, parents[-1]) if parents else keys
-    line = window.rfind(b"\n", first, at) + 1
-    if language.ending == "scalar" and not window[line:at].strip(b" -\"'"):
-        return _keys_in_lines(window, line)
-    tag = window.rfind(b"<", first, at)
-    if tag > window.rfind(b">", first, at):
-        return _keys_of_tag(window, tag)
+        keys = _attributes(_ELEMENT, text, at - 1)
+        parents = [parent.end() for parent in _PARENT.finditer(text, first, at + 1)]
+        return keys + _attributes(_ELEMENT, text, parents[-1]) if parents else keys
+    line = text.rfind(b"\n", first, at) + 1
+    if language.ending == "scalar" and not text[line:at].strip(b" -\"'"):
+        return _keys_in_lines(text, line)
+    tag = text.rfind(b"<", first, at)
+    if tag > text.rfind(b">", first, at):
+        return _keys_of_tag(text, tag)
     # The begin of the object, or the end of another one in it.
-    nearest = max(window.rfind(mark, first, at) for mark in (b"{", b"}", b"[", b"]", b"("))
-    keys = _attributes(_ATTRIBUTE, window, nearest + 1 if nearest >= 0 else at)
+    nearest = max(text.rfind(mark, first, at) for mark in (b"{", b"}", b"[", b"]", b"("))
+    keys = _attributes(_ATTRIBUTE, text, nearest + 1 if nearest >= 0 else at)
     if any(key.end > at for key in keys):
         return keys
-    return _attributes(_ATTRIBUTE, window, at)  # those before it can't be read
+    return _attributes(_ATTRIBUTE, text, at)  # those before it can't be read
 
 
-def _keys_of_tag(window: bytes, tag: int) -> list[_AttributeKey]:
+def _keys_of_tag(text: bytes, tag: int) -> list[_AttributeKey]:
     """Return the keys of the attributes of a tag, and that of the element in it, or b"content" for a text."""
-    begin = tag + len(window[tag : tag + _REACH_OF_OBJECT].split(None, 1)[0])
-    keys = _attributes(_ATTRIBUTE, window, begin)
-    whole = _OPEN_TAG.match(window, tag)
+    begin = tag + len(text[tag : tag + _REACH_OF_OBJECT].split(None, 1)[0])
+    keys = _attributes(_ATTRIBUTE, text, begin)
+    whole = _OPEN_TAG.match(text, tag)
     if not whole:
         return keys
-    inner = _attributes(_ELEMENT, window, whole.end())[:1]
+    inner = _attributes(_ELEMENT, text, whole.end())[:1]
     return [*keys, *(inner or [_AttributeKey(b"content", whole.end() - 1)])]
 
 
-def _keys_below(window: bytes, begin: int, after: int, is_block: bool) -> list[_AttributeKey]:
+def _keys_below(text: bytes, begin: int, after: int, is_block: bool) -> list[_AttributeKey]:
     """Return the keys of the object that is the value of a name, which is at `begin` and ends at `after`.
 
     The block of Terraform that a name begins needs no sign before its brace. Of elements, only the first
     counts. Return [] if no object follows.
     """
-    behind = window[after : after + 30].lstrip(b" \t")
+    behind = text[after : after + 30].lstrip(b" \t")
     sign = behind[:1]
     # What begins behind the colon, the equals sign or the arrow.
     inner = behind.lstrip(b":=> \t")[:1]
     if sign == b">":
-        return _attributes(_ELEMENT, window, window.index(b">", after) + 1)[:1]
+        return _attributes(_ELEMENT, text, text.index(b">", after) + 1)[:1]
     if inner == b"{" and (is_block or sign in (b":", b"=")):
-        return _attributes(_ATTRIBUTE, window, window.index(b"{", after) + 1)
+        return _attributes(_ATTRIBUTE, text, text.index(b"{", after) + 1)
     if sign != b":" or inner not in (b"#", b"\r", b"\n"):
         return []
     # A mapping of YAML, in the next line that isn't a comment, if that is indented further than the name.
-    line = window.find(b"\n", after) + 1
-    while window[line : line + _REACH_OF_LINE].lstrip(b" ")[:1] == b"#":
-        line = find_or_end(window, b"\n", line, line + _REACH_OF_LINE) + 1
-    found = _LINE_OF_YAML.match(window, line)
-    column = begin - window.rfind(b"\n", 0, begin) - 1
-    return _keys_in_lines(window, line) if found and len(found["indent"]) > column else []
+    line = text.find(b"\n", after) + 1
+    while text[line : line + _REACH_OF_LINE].lstrip(b" ")[:1] == b"#":
+        line = find_or_end(text, b"\n", line, line + _REACH_OF_LINE) + 1
+    found = _LINE_OF_YAML.match(text, line)
+    column = begin - text.rfind(b"\n", 0, begin) - 1
+    return _keys_in_lines(text, line) if found and len(found["indent"]) > column else []
 
 
-def _attributes(regex: re.Pattern[bytes], window: bytes, at: int) -> list[_AttributeKey]:
+def _attributes(regex: re.Pattern[bytes], text: bytes, at: int) -> list[_AttributeKey]:
     """Return the keys of the attributes, elements or arguments that begin at `at`, in order."""
     keys: list[_AttributeKey] = []
-    while len(keys) < _MAX_ATTRIBUTES and (found := regex.match(window, at)):
+    while len(keys) < _MAX_ATTRIBUTES and (found := regex.match(text, at)):
         keys.append(_AttributeKey(found["key"], found.end("end")))
         at = found.end()
     return keys
 
 
-def _keys_in_lines(window: bytes, line: int) -> list[_AttributeKey]:
+def _keys_in_lines(text: bytes, line: int) -> list[_AttributeKey]:
     """Return the keys of a mapping of YAML, from the line that begins at `line` on, without deeper ones."""
     keys: list[_AttributeKey] = []
     column = -1  # of the keys; -1 before the first
     for _ in range(2 * _MAX_ATTRIBUTES):
-        found = _LINE_OF_YAML.match(window, line)
-        if not found or line >= len(window):
+        found = _LINE_OF_YAML.match(text, line)
+        if not found or line >= len(text):
             break
         indent = found["indent"]
         if found["key"]:
@@ -15339,7 +15339,7 @@ def _keys_in_lines(window: bytes, line: int) -> list[_AttributeKey]:
                 break
             if len(indent) == column:
                 keys.append(_AttributeKey(found["key"], found.end("end")))
-        line = find_or_end(window, b"\n", line, line + _REACH_OF_LINE) + 1
+        line = find_or_end(text, b"\n", line, line + _REACH_OF_LINE) + 1
     return keys
 
 
@@ -16899,7 +16899,7 @@ _IN_CONTEXT = (
 
 
 # === Detectors ===
-# What turns places in a window into spans: runs of token characters by their prefix, keywords by the pattern
+# What turns places in a text into spans: runs of token characters by their prefix, keywords by the pattern
 # around them, and the few kinds that need a parser. A detector gets the text and where a keyword ends, looks
 # at a few thousand bytes, and returns spans and where to go on.
 
@@ -17196,12 +17196,12 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
     done = 0  # where the last token ends
     searched = 0  # the beginnings of tokens before this have been looked at
     for start, end in runs:
-        literals = texts.get(text[start : start + 2])  # those with these first two bytes
+        alike = texts.get(text[start : start + 2])  # prefixes with these first two bytes
         is_sized = end - start in sized
-        if not literals and not is_sized and text[start - 1] not in _MARKS:
+        if not alike and not is_sized and text[start - 1] not in _MARKS:
             searched = end
             continue  # most runs
-        begins = literals is not None and text.startswith(literals, start)
+        begins = alike is not None and text.startswith(alike, start)
         before = _before_run(text[start - 3 if start > 2 else 0 : start])
         if not (begins or before or is_sized):
             searched = end
@@ -17221,7 +17221,7 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
                 searched = end
         elif not span and text[start - 1] in _LITERAL_QUOTES and (begins or _is_joined(text, start)):
             span = _split_token(text, start)
-        if span and not _is_in_base64(text, span):
+        if span and not _continues_base64(text, span):
             done = span.end
             yield span
             if span.rule.id == "aws-access-key":
@@ -17232,7 +17232,7 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
 def _before_run(before: bytes) -> str:
     """Return what the three bytes before a run are to it; "" for nothing.
 
-    It is "lead" if the lead of a token's literal may end there, "sign" for another sign that tokens have,
+    It is "lead" if the lead of a token's prefix may end there, "sign" for another sign that tokens have,
     "joined" for a quote that another literal may precede, and "escape" for a backslash.
     """
     joints = prefixes().joints
@@ -17328,8 +17328,11 @@ def _token_around(text: bytes, begin: int, start: int) -> Span | None:
     return None
 
 
-def _is_in_base64(text: bytes, span: Span) -> bool:
-    """Return whether a token is in the middle of Base64, such as an image; with `_` or `-` it isn't."""
+def _continues_base64(text: bytes, span: Span) -> bool:
+    """Return whether 60 characters of Base64, of an image for instance, are right before a token.
+
+    Then it is a part of that by chance, unless it has a `_` or a `-`.
+    """
     value = text[span.start : span.end]
     if not value.translate(None, b"+/=").isalnum():
         return False
@@ -17402,11 +17405,11 @@ def _spans_in_base64(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rul
             continue
         # Of each character of the Base64, without its line breaks.
         places = [begin + letter.start() for letter in re.finditer(rb"\S", run[0])]
-        yield from (_as_in_base64(span, places) for span in spans)
+        yield from (_move_to_base64(span, places) for span in spans)
 
 
-def _as_in_base64(span: Span, places: Sequence[int]) -> Span:
-    """Return a span of decoded text as one of the Base64, whose characters are at these places."""
+def _move_to_base64(span: Span, places: Sequence[int]) -> Span:
+    """Return a span of decoded text, moved to its Base64, whose characters are at these places."""
     first = span.start * 4 // 3
     last = (span.end * 4 - 1) // 3  # the character with the last bits before the end
     return span._replace(start=places[first], end=places[last] + 1)
@@ -17831,7 +17834,7 @@ def _judge_kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
         in_file = [span for span in _in_kube_file(latin1(entry[1]), plain) if span.confidence]
         if in_file:
             places = range(*entry.span(2))
-            yield from (_as_in_base64(span, places) for span in in_file)
+            yield from (_move_to_base64(span, places) for span in in_file)
             return
     text = plain.decode("utf-8", "replace")
     is_readable = "\ufffd" not in text and re.sub(r"[\r\n\t]", "", text).isprintable()
@@ -17965,8 +17968,8 @@ def _sample_of_part(part: str, numbers: Iterator[int]) -> str:
 
 def _tokens_of_project(text: bytes, rules: Iterable[Rule]) -> Iterator[Span]:
     """Yield tokens of a project's rules, which may have any letters and any length, wherever a prefix is."""
-    literals = [(rule, prefix.encode()) for rule in rules for prefix in rule_prefixes(rule.prefix)]
-    for rule, prefix in literals:
+    pairs = [(rule, prefix.encode()) for rule in rules for prefix in rule_prefixes(rule.prefix)]
+    for rule, prefix in pairs:
         # A word's beginning, maybe after an escape; what begins with a sign needs nothing before it.
         behind = rb"(?:(?<![A-Za-z0-9_-])|(?<=\\[nrt]))" if prefix[:1].isalnum() else b""
         regex = token_regex(prefix, rule.shape, behind)
@@ -17974,7 +17977,7 @@ def _tokens_of_project(text: bytes, rules: Iterable[Rule]) -> Iterator[Span]:
         while at >= 0:
             found = regex.match(text, at)
             span = judge_span(rule, found.span(), found[0]) if found else None
-            if span and not _is_in_base64(text, span):
+            if span and not _continues_base64(text, span):
                 yield span
             at = text.find(prefix, span.end if span else at + 1)
 
