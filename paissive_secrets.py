@@ -14622,17 +14622,20 @@ class _FileKind(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A value that is assigned to a name, and the line around it; places are bytes of the text searched."""
+    """A value that is assigned to a name, and the line around it; places are bytes of the text searched.
 
-    start: int  # of the value
+    What isn't assigned by a line, such as a table's cell, has no line around it: `before` and `after` are "".
+    """
+
+    start: int  # of the value, behind its quote
     end: int
     kind: str  # what the name is about: a key of _SECRET_WORDS
     name: str  # this, the value and the line are text with one character for each byte
     separator: str  # between name and value; "_" for a space, "=" also for what is read like it
-    quote: str  # "" around a bare value
+    quote: str  # as it is in the text, such as \" or &quot;; "" around a bare value
     value: str
     language: str  # the kind of a _Language, but "config" for JSON_SETTINGS
-    before: str = ""  # the line up to the name, its last 200 bytes
+    before: str = ""  # the line up to the name, its last 200 bytes, also where the value is on another line
     after: str = ""  # the line from the value's end on, with the closing quote; its first 120 bytes
     file: _FileKind = _FileKind()  # set when it is judged
 
@@ -14643,11 +14646,11 @@ class Candidate(NamedTuple):
 class Span(NamedTuple):
     """A place that a detector found, in bytes of the text it was given, and the verdict on it."""
 
-    start: int  # of the value
+    start: int  # of the value; one from decoded text is moved to where that is encoded
     end: int
     rule: Rule
     confidence: str  # "high", "medium", "low", or "" for no finding
-    candidate: Candidate | None = None  # of a value under a telltale name
+    candidate: Candidate | None = None  # of a value under a telltale name; its places are never moved
     reason: str = ""  # what says that it is no secret, or may be none, so that its confidence is lower
 
 
@@ -14658,7 +14661,8 @@ def keyword_hits(
 
     For a keyword, the candidates are []. A word with a telltale fragment is the end of a name, or in it: it
     comes with the candidates for the name's values, and is left out if there are none. What is both comes
-    twice. Since the text is folded, words like a keyword are taken for it.
+    twice. Left out, too, are the words between a name and its value. Since the text is folded, words like a
+    keyword are taken for it. Don't change the lists: the next search of a text like this one has them, too.
     """
     search = _keyword_search(keywords)
     words, known = search.find_words(text, language)
@@ -14682,7 +14686,7 @@ def keyword_hits(
 # a text has very many.
 _Word = tuple[bytes, int, int]
 _MAX_WORD_AHEAD = 200  # bytes after a word that say whether it is one: `_AHEAD`, `_VALUE_AHEAD_IN_SOURCE`
-# Where to go on behind a word and its values, and the candidates for these.
+# Where to go on behind a word, which is where its value begins, and the candidates for its values.
 _Values = tuple[int, "list[Candidate]"]
 _MAX_ASSIGNMENT = 1 << 14  # bytes after a word that say which values it has
 _MAX_BEFORE_NAME = 1 << 10  # bytes before a word that say so, too: it may be in an object with them
@@ -14775,8 +14779,9 @@ class _KeywordSearch:
     ) -> _Values:
         """Return where to go on behind a word that ends at `end`, and the candidates for its values, or [].
 
-        `assignment` is the expression from the word to a value in this language. Without a value, go on at
-        the word's end, or at the begin of a keyword, in which another word may begin.
+        `assignment` is the expression from the word to a value in this language. Go on where the value begins
+        or, behind an attribute, at the name's end; without any, at the word's end, or at the begin of a
+        keyword, in which another word may begin.
         """
         for fragment, after in self.fragments[word]:
             found = assignment.match(text, end - after)
@@ -14792,7 +14797,10 @@ class _KeywordSearch:
 
 
 def _folding(words: Iterable[bytes]) -> bytes:
-    """Return a table that makes a text lower case, and its rare letters `k`; each word has one."""
+    """Return a table that makes a text lower case, its rare letters `k`, and `'` a `"`.
+
+    Each word has a rare letter: besides those of _RARE, the rarest of each word without any.
+    """
     rare = set(_RARE)
     for word in words:
         if rare.isdisjoint(word):
@@ -14901,8 +14909,8 @@ class _Name:
 def _candidates_of(text: bytes, language: _Language, match: re.Match[bytes]) -> list[Candidate]:
     """Return a candidate for each value of the name in a match: one value, or the items of a list.
 
-    Return [] if the name isn't a secret's or is a reference of ours, and if it is only mentioned, read or
-    compared.
+    Return [] if the name isn't a secret's or is a reference of ours, if it is only mentioned, read or
+    compared, and if it is an attribute whose object has no value for it or, in source, an expression.
     """
     name = _name_in(text, match)
     if not kind_of_raw_name(name.text) or _OUR_REFERENCE.match(text, name.begin):
@@ -14924,8 +14932,8 @@ def _candidates_behind(
 ) -> list[Candidate]:
     """Return the value that a match leads up to, and the items that follow it in a list.
 
-    Return [] if it leads to no value, to the key of a member, or to null. A value such as `${NAME:-value}` is
-    what it falls back on.
+    Return [] if it leads to no value, to the key of a member, or to a word such as null or true, also as the
+    first of a list. A value such as `${NAME:-value}` is what it falls back on.
     """
     first = _first_candidate(text, language, match, name)
     if not first:
@@ -14944,7 +14952,7 @@ def _candidates_behind(
 def _next_items(text: bytes, first: Candidate) -> Iterator[Candidate]:
     """Yield a candidate for each quoted item that follows the first of a list, up to the first other item.
 
-    Empty ones are left out; of a long list, MAX_ITEMS are read.
+    Empty ones are left out; of a long list, MAX_ITEMS are read, the first among them.
     """
     at = first.end + len(first.quote)
     for _ in range(MAX_ITEMS - 1):
@@ -15014,9 +15022,10 @@ def _name_in(text: bytes, match: re.Match[bytes]) -> _Name:
 
 
 def _is_compared(name: bytes, language: _Language, match: re.Match[bytes]) -> bool:
-    """Return whether the name is an operand: beside a call, or `$NAME` in a shell, as in [ "$NAME" = "V" ].
+    """Return whether the name is an operand: of `NAME != call("V")`, or in a shell, of [ "$NAME" = "V" ].
 
-    But $NAME = "V", without quotes around the name, sets it in PowerShell.
+    Without a call, `NAME || "V"` may set it, and without quotes around the name, $NAME = "V" does in
+    PowerShell.
     """
     if match["call"] and match["separator"] in _OPERATORS:
         return True
@@ -15027,8 +15036,8 @@ def _is_compared(name: bytes, language: _Language, match: re.Match[bytes]) -> bo
 def _is_argument(option: bytes, value: bytes, before: bytes) -> bool:
     """Return whether an item of a list is the value of an option before it, as in ["--password", "V"].
 
-    `before` is the option's line up to it. The first of a call, or one before words, is only defined:
-    `add_argument("--token", "-t")`, ["--token", "what it opens"].
+    `before` is the option's line up to it. The first of a call, or one before words, another option or its
+    own name, is only defined: `add_argument("--token", "-t")`, ["--token", "what it opens"].
     """
     is_item = before.rstrip(b"\"' \t")[-1:] in (b"[", b"{", b",", b"-", b"")
     is_value = value[:1] != b"-" and b" " not in value and value.lower() != option.strip(b"-").lower()
@@ -15038,9 +15047,10 @@ def _is_argument(option: bytes, value: bytes, before: bytes) -> bool:
 def _match_quoted(text: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
     """Return a match of the quoted value, group 1, that begins where `match` ends, or None.
 
-    It goes on to the closing quote, but for MAX_VALUE bytes at most. An argument of a call may be the name of
-    what the call reads: then the value is the default, its next argument. Without a default, that is None for
-    a call that must read, as getToken("NAME") does, and the argument itself for any other.
+    It goes on to the closing quote or the end of the line, but for MAX_VALUE bytes at most. An argument of a
+    call may be the name of what the call reads: then the value is the default, its next argument. Without a
+    default, that is None for a call that must read, as getToken("NAME") does, and the argument itself for any
+    other.
     """
     quoted = _quote_regex(match["quote"]).match(text, match.end(), match.end() + MAX_VALUE)
     if not quoted or not match["call"]:
@@ -15056,9 +15066,9 @@ def _match_quoted(text: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None
 def _match_bare(text: bytes, match: re.Match[bytes], ending: str, before: bytes) -> re.Match[bytes] | None:
     """Return a match of the value without quotes, group 1, that begins where `match` ends, or None.
 
-    It is the text of an element, a line below the name, the rest of a line if `ending` says so and the line
-    begins with the name, or else a word. None stands for a call, for a remark in the value's place, and for
-    an option that is only mentioned. `before` is what is before the name on its line.
+    It is the text of an element, a line below the name, the rest of a line if `ending` says so, the line
+    begins with the name and that isn't prose, or else a word. None stands for a call, for a remark in the
+    value's place, and for an option that is only mentioned. `before` is what is before the name on its line.
     """
     start = match.end()
     bare = match["bare"]
@@ -15086,8 +15096,8 @@ def _match_bare(text: bytes, match: re.Match[bytes], ending: str, before: bytes)
 def _is_prose(name: bytes, separator: bytes, before: bytes, value: bytes, ending: str) -> bool:
     """Return whether a space or `is` between a name and a word assigns nothing: the password works.
 
-    That is so for a word that is short or has no digit, and for any behind `$NAME`; but not behind `is` if
-    the word looks like a password.
+    That is so for a word of less than 16 characters, 6 in a command, or without a digit, and for any behind
+    `$NAME`; but not behind `is` if the word looks like a password, nor for an option.
     """
     if separator not in (b"", b"is") or (name[:1] == b"-" and b"$" not in name):  # or it is an option
         return False
@@ -15123,7 +15133,8 @@ def find_or_end(text: bytes, part: bytes, start: int, end: int) -> int:
 def long_strings(text: bytes, language: _Language) -> Iterator[tuple[int, bytes]]:
     """Yield (begin, text) of each string in source that has several lines and sets things as a file does.
 
-    The begin is behind the quotes. Strings in one kind of quotes come first, then those in the other.
+    It has to be assigned, passed or returned, the line below its quotes has to assign, and no line may end
+    with ";". The begin is behind the quotes. Strings in one kind of quotes come before those in the other.
     """
     for quote in _LONG_QUOTES.get(language.ending, ()):
         parts = text.split(quote)
@@ -15315,7 +15326,7 @@ def _keys_below(text: bytes, begin: int, after: int, is_block: bool) -> list[_At
 
 
 def _attributes(regex: re.Pattern[bytes], text: bytes, at: int) -> list[_AttributeKey]:
-    """Return the keys of the attributes, elements or arguments that begin at `at`, in order."""
+    """Return the keys of the attributes, elements or arguments that begin at `at`, in order, 24 at most."""
     keys: list[_AttributeKey] = []
     while len(keys) < _MAX_ATTRIBUTES and (found := regex.match(text, at)):
         keys.append(_AttributeKey(found["key"], found.end("end")))
@@ -15324,7 +15335,7 @@ def _attributes(regex: re.Pattern[bytes], text: bytes, at: int) -> list[_Attribu
 
 
 def _keys_in_lines(text: bytes, line: int) -> list[_AttributeKey]:
-    """Return the keys of a mapping of YAML, from the line that begins at `line` on, without deeper ones."""
+    """Return the keys of a mapping of YAML, without deeper ones, in 48 lines from the one at `line` on."""
     keys: list[_AttributeKey] = []
     column = -1  # of the keys; -1 before the first
     for _ in range(2 * _MAX_ATTRIBUTES):
