@@ -15607,10 +15607,10 @@ def features(c: Candidate) -> list[str]:
 
 
 def _separator_of(c: Candidate) -> str:
-    """Return what stands for the separator in a feature.
+    """Return what stands for the separator in a feature: itself or, for SQL's BY, "=".
 
-    For a value that is an argument, behind "," or "(", that is "=" if the call sets or takes passwords, and
-    "==" if it compares. For SQL's BY, it is "=".
+    For a value that is an argument, behind "," or "(", it is "=" if the call sets or takes passwords, "==" if
+    it is a "(" of a call that compares, and else as it is.
     """
     if c.name.lower() == "by":
         return "="
@@ -15625,7 +15625,7 @@ def _separator_of(c: Candidate) -> str:
 
 
 def _is_passphrase(value: str) -> bool:
-    """Return whether a value is four to eight words that make no sentence, as diceware has them."""
+    """Return whether a value is four to eight words of 3 to 10 letters that make no sentence: diceware's."""
     is_words = re.fullmatch("[a-z]{3,10}(?: [a-z]{3,10}){3,7}", value)
     return bool(is_words) and not _WORD_OF_SENTENCE.search(value)
 
@@ -15707,7 +15707,11 @@ def _ends_telltale(name: str) -> bool:
 
 @lru_cache(1 << 12)  # many rows ask for one value
 def looks_random(value: str) -> bool:
-    """Return whether a long part of a value was drawn: it makes no words, and doesn't repeat or count up."""
+    """Return whether a value or a part was drawn: it makes no words, and doesn't repeat or count up.
+
+    It is a part of 16 or more letters, digits, _ and -, a whole value in Base64 with + or /, or one of 12
+    characters or more with other symbols. None is drawn that has less than seven different characters.
+    """
     if len(value) < 12 or len(set(value)) < 7:  # most values, without a search
         return False
     # Letters of one case are found ten times as fast as those of both.
@@ -15960,7 +15964,7 @@ class _Property:
 
     def __init__(self, reason: str, where: str, regex: re.Pattern[str], proofs: list[str]) -> None:
         self.reason = reason  # as --explain prints it
-        self.where = where  # "value", "before", …
+        self.where = where  # it is searched for in a "value", a "plain value", or what is "before" or "after"
         self.regex = regex
         self.proofs = proofs
 
@@ -16005,7 +16009,8 @@ _OF_TOKENS = (  # the rows that count for a token with a known prefix
 def judge_candidate(candidate: Candidate, path: str = "", reason: str = "") -> Span:
     """Return a span with the verdict on a value under a telltale name, in the file at `path`.
 
-    It is low at most if the detector has a `reason` against it, which is then the span's.
+    Its confidence is "" if too little speaks for a secret. It is low at most if the detector has a `reason`
+    against it, which is then the span's. The span's candidate is a copy that knows what kind of file this is.
     """
     candidate = candidate._replace(file=about_path(path))
     # Cached without its place: versions of a file repeat most lines.
@@ -16043,9 +16048,10 @@ def judge_span(
 ) -> Span:
     """Return a span with its final confidence and the reason for it; "" is no reason against a higher one.
 
-    It begins as the confidence of the rule or, for a candidate of a scored rule, of the score: "" if that is
-    too low. Each of these that applies lowers what is above its limit. The span's reason is that of the
-    lowest limit, the detector's if two share it:
+    It begins as the confidence of the rule or, for a candidate of a scored rule, of the score. If that is too
+    low, the confidence is "", and the reason says so; it never is for anything else. Else, each of these that
+    applies lowers what is above its limit. The span's reason is that of the lowest limit, the detector's if
+    two share it:
 
         `reason`, the detector's own                to `at_most`, which is never above the rule's
         a reason of this section against a secret   to low
@@ -16074,7 +16080,7 @@ def _confidence_of_candidate(c: Candidate) -> str:
 
     A value that looks random is low at least, and medium if it is the whole of a long key. Any other under
     the name of a key needs a higher score for medium outside settings, where most keys find an entry, unless
-    it looks random and its name says what it opens.
+    it looks random and, but for documentation, its name says what it opens.
     """
     score = _score(c)
     is_random = looks_random(c.value)
@@ -16261,8 +16267,8 @@ _PART_OF_PHRASE = lazily(r"(?!(?:key|secret|some|test|the|value|your)\Z)\w*[a-z]
 def _is_chosen_secret(c: Candidate) -> bool:
     """Return whether the value is a phrase that somebody chose for a secret of their own application.
 
-    It has three words or more, two of which aren't in the name: a_very_long_secret, but not my-jwt-secret. In
-    settings, digits that count up are chosen, too.
+    It has three words or more, and two different ones that aren't in the name, nor words such as key or test:
+    a_very_long_secret, but not my-jwt-secret. In settings, digits that count up are chosen, too.
     """
     name = words_of(c.name.rpartition(".")[2].rstrip("0123456789"))
     if not _OWN_SECRET.search(" ".join(name)):
@@ -16436,7 +16442,7 @@ def _is_salt(c: Candidate) -> bool:
 
 
 def _is_nonce(c: Candidate) -> bool:
-    """Return whether the value is a nonce that everybody may see: in source, in a page or of a protocol."""
+    """Return whether a nonce is one that everybody may see: in source, a page or a protocol, or a number."""
     is_public = c.language in ("source", "markup") or "realm=" in c.before or c.value.isdigit()
     return is_public and "nonce" in words_of(c.name)
 
@@ -16470,7 +16476,10 @@ def _as_text(value: str) -> str:
 
 
 def _is_label(c: Candidate) -> bool:
-    """Return whether a form shows the value: its key is in words, or it is an entry with a capital letter."""
+    """Return whether a form shows the value: its key is in words, or it is an entry or an element of text.
+
+    Such text is one word with a capital letter first or, in an entry, words with letters beyond ASCII.
+    """
     if c.separator == ":" and c.quote and _KEY_IN_WORDS.search(c.before):
         return not looks_random(c.value)
     text = _as_text(c.value)
