@@ -16114,9 +16114,8 @@ def is_in_comment(text: bytes, at: int) -> bool:
 
     A line that begins over 1,000 bytes before the place counts as none.
     """
-    first = max(0, at - 1000)
-    begin = text.rfind(b"\n", first, at) + 1
-    if first and not begin:
+    begin = text.rfind(b"\n", max(0, at - 1001), at) + 1
+    if at - begin > 1000:
         return False
     before = latin1(text[begin:at])
     return bool(_COMMENT.match(before)) and not before.lstrip().lower().startswith("echo")
@@ -16963,9 +16962,10 @@ def find_spans(
 ) -> Iterator[Span]:
     """Yield each possible secret in a text, with the verdict on it; a rejected one has no confidence.
 
-    If `encoded`, yield those in its Base64, too, and in the escaped strings of a .jsonl. Spans may overlap,
-    and come in no order. `custom` are rules of the project. The kind of file follows from `path`; "" is text
-    of no kind.
+    If `encoded`, yield those in its Base64, too, and in the escaped strings of a .jsonl. Spans may overlap or
+    repeat, and come in no order. Their places are those of the text; their candidates' places may be those of
+    what was decoded. `custom` are rules of the project. The kind of file follows from `path`; "" is text of
+    no kind.
     """
     runs = _token_runs(text)
     yield from _tokens_of_project(text, custom)
@@ -17037,7 +17037,10 @@ def _spans_in_long_strings(text: bytes, path: str) -> Iterator[Span]:
 
 
 def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
-    """Return the verdict on a candidate, low at most if what stands around it says that it is uncertain."""
+    """Return the verdict on a candidate whose places are in this text, as `judge_candidate` does.
+
+    It is low at most if what stands around it says that it is uncertain.
+    """
     span = judge_candidate(c, path)
     if span.confidence in ("", "low"):  # most, which nothing below would change
         return span
@@ -17067,7 +17070,7 @@ _MODULE_DOCS = lazily(rb"(?:DOCUMENTATION|EXAMPLES|RETURN)\s*=\s*[rR]?(\"{3}|'{3
 
 
 def _is_in_module_docs(text: bytes, c: Candidate) -> bool:
-    """Return whether words are in a string by which a module of Ansible documents itself.
+    """Return whether a value is in a string by which a module of Ansible documents itself, and isn't random.
 
     https://docs.ansible.com/ansible/latest/dev_guide/developing_modules_documenting.html
     """
@@ -17191,7 +17194,7 @@ _REFUSES_TOKEN = lazily(
     rb"(?i)signature[_ ]?(?:error|invalid|mismatch)|invalid[_ ]?(?:signature|token)|bad[_ ]?signature"
     rb"|malformed"
 )
-_BESIDE_ID = 200  # bytes between an AWS key id and its secret
+_BESIDE_ID = 200  # bytes on either side of an AWS key id that have its secret
 
 
 def _token_runs(text: bytes) -> list[tuple[int, int]]:
@@ -17404,7 +17407,11 @@ def _is_refused(text: bytes, start: int, end: int) -> bool:
 
 
 def _spans_in_base64(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...]) -> Iterator[Span]:
-    """Yield the secrets in text that Base64 encodes, as spans of the Base64; Base64 in that isn't decoded."""
+    """Yield the secrets in text that Base64 encodes, as spans of the Base64; Base64 in that isn't decoded.
+
+    `runs` are those of `_token_runs`. Of what isn't text to its end, the part before its first control
+    character is searched.
+    """
     is_text = _ENCODED_TEXT.match
     last = ord("f")  # of the letters that it may begin with
     begins = [start for start, _ in runs if text[start] <= last and is_text(text, start)]
@@ -17436,7 +17443,7 @@ def _move_to_base64(span: Span, places: Sequence[int]) -> Span:
 
 
 def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
-    """Yield each possible secret of an AWS key id: 40 characters of Base64, at most 200 bytes from it.
+    """Yield each possible secret of an AWS key id: 40 characters of Base64, in the 200 bytes on either side.
 
     Those of hex, or of letters and slashes only, are left out: they are hashes, or words.
     """
@@ -17556,7 +17563,7 @@ def _private_key(text: bytes, at: int) -> Detected:
 
 
 def find_key_store(first: bytes, path: str) -> Span | None:
-    """Return the span of a private key in a binary file that is a key store; None if it isn't one.
+    """Return the span of a private key's mark if a binary file that begins like this is a key store, or None.
 
     Android's debug.keystore doesn't count: everybody has the same.
     """
@@ -17614,7 +17621,7 @@ def _row_values(text: bytes, at: int, count: int) -> tuple[list[re.Match[bytes]]
 
 
 def _judge_in_row(text: bytes, column: bytes, value: re.Match[bytes]) -> Span | None:
-    """Return the verdict on a value of SQL in this column.
+    """Return the verdict on a value of SQL in this column, as `judge_candidate` does.
 
     Return None if the column isn't a secret's, or if the value is too short or long, has several lines, or
     isn't a plain string.
@@ -17739,7 +17746,7 @@ _PLAIN_HOST = lazily(rb"host(?:name)?|.*example.*|\..*")
 def _url_passwords(text: bytes, path: str) -> Iterator[Span]:
     """Yield passwords in URLs and in the logins of Go's MySQL driver; what looks like an example is low.
 
-    A password that people choose is judged by its own rule.
+    They have 3 to 200 characters. One that people choose is judged by its own rule.
     """
     if b"@" not in text:
         return
@@ -17949,8 +17956,8 @@ def _spans_in_json(text: bytes, custom: tuple[Rule, ...], depth: int = 1) -> Ite
 def custom_rule(name: str, pattern: str) -> Rule:
     """Return the rule that a project defines as "acmw_(live|test)_ {A32}": a prefix and a shape.
 
-    Raises BadValue unless the prefix is literal, the shape linear (classes, at most one with a range), and a
-    sample of it found with the rule's confidence.
+    Raises BadValue unless the name is new and a word, the prefix literal, the shape linear (classes, at most
+    one with a range), and a sample of it found with the rule's confidence.
     """
     prefix, _, shape = map(str.strip, pattern.strip().partition(" "))
     if not re.fullmatch(r"[\w-]+", name):
@@ -18190,7 +18197,7 @@ def _windows(chunks: Iterator[bytes]) -> Iterator[_Window]:
 
 
 def _line_start(text: bytes, near: int) -> int:
-    """Return where the line at `near` begins or, if that is over 4 KiB before, the character at `near`."""
+    """Return where the line at `near` begins or, if that is 4 KiB or more before, the character at `near`."""
     begin = text.rfind(b"\n", near - _BEHIND, near) + 1
     if begin:
         return begin
@@ -19811,7 +19818,8 @@ def _folder_to_ask(path: str) -> str:
 def shown_path(path: str, base: str) -> str:
     """Return a path relative to the base, without "/" at its end: "" for the base itself, "-" for stdin.
 
-    The path is in the base, but a link at its end may lead out of it: then this is the path of the link.
+    The path is in the base, and its links are followed; but one at its end that leads out of the base is
+    shown itself.
     """
     if path == "-":
         return path
