@@ -69,30 +69,19 @@ import re
 import stat
 import time
 from _thread import RLock, allocate_lock  # threading takes longer to import
-from collections import Counter
+from collections import Counter, namedtuple
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from functools import cache, cached_property, lru_cache, partial, wraps
+from functools import cache, cached_property, lru_cache, partial, reduce, wraps
 from itertools import accumulate, chain, groupby, islice, product
-from operator import attrgetter, itemgetter
+from operator import attrgetter, itemgetter, or_
 from types import SimpleNamespace
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    NamedTuple,
-    NoReturn,
-    Optional,
-    Protocol,
-    TypeVar,
-    Union,
-    cast,
-    overload,
-)
 
+TYPE_CHECKING = False  # true for type checkers; loading typing would take a fifth of this module's import
 if TYPE_CHECKING:
     import subprocess
     from argparse import ArgumentParser, Namespace
-    from typing import IO, AnyStr, TextIO
+    from typing import IO, Any, AnyStr, NamedTuple, NoReturn, Protocol, TextIO, TypeVar, Union, cast, overload
     from weakref import WeakValueDictionary
 
     from cryptography import exceptions
@@ -100,6 +89,31 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
     from cryptography.hazmat.primitives.ciphers import aead
     from cryptography.hazmat.primitives.kdf import hkdf
+
+    T = TypeVar("T")
+else:  # as much as is called, and as typing.get_type_hints looks up from Python 3.10 on
+    Any = Protocol = T = object
+
+    def cast(_: object, value: T) -> T:
+        return value
+
+    class Union:
+        def __class_getitem__(cls, members: tuple[Any, ...]) -> Any:
+            return reduce(or_, members) if sys.version_info >= (3, 10) else object
+
+    class _NamedTupleMaker(type):
+        """Make each subclass of NamedTuple a named tuple of the fields in its body."""
+
+        def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> type:
+            if not bases:
+                return super().__new__(cls, name, bases, body)
+            fields = body["__annotations__"]
+            defaults = [body.pop(field) for field in fields if field in body]
+            return type(name, (namedtuple(name, fields, defaults=defaults),), {"__slots__": (), **body})
+
+    class NamedTuple(metaclass=_NamedTupleMaker):
+        pass
+
 
 __all__ = [
     "Audit",
@@ -158,7 +172,6 @@ __all__ = [
 __version__ = "1.0.0.dev0"
 __date__ = "2026-11-28"
 
-# Public annotations avoid `X | Y`, so that typing.get_type_hints works on them in Python 3.9.
 StrPath = Union[str, os.PathLike[str]]
 
 
@@ -1823,8 +1836,6 @@ _LOCK_FILE = ".gitignore"
 _LOCK_TEXT = "*\n# locked by process {:<10}\n"  # a .gitignore, so that git ignores the folder
 _OTHERS = {"write": 0o022, "read": 0o044}  # mode bits of the group and of all others
 
-T = TypeVar("T")
-
 
 def open_regular(path: str, *, follow: bool = True) -> IO[bytes]:
     """Open a file to read, or raise OSError; the caller closes it.
@@ -2600,7 +2611,7 @@ class Store:
         """Yield values that were replaced; BadValue if none are kept."""
         raise BadValue("this store keeps no older values")
 
-    def policy_store(self) -> Optional[Store]:
+    def policy_store(self) -> Store | None:
         """Return a store for the policies; None: they go in a plain file."""
         return None
 
@@ -3772,7 +3783,7 @@ class EnvironmentStore(LockingStore):
     DB_PASSWORD.
     """
 
-    def __init__(self, dotenv: Optional[StrPath] = None) -> None:
+    def __init__(self, dotenv: StrPath | None = None) -> None:
         """Choose the file, "" for none; nothing is read yet."""
         self._dotenv = None if dotenv is None else os.fspath(dotenv)
         # Of the default .env, also after the program has changed to another folder.
@@ -4026,7 +4037,7 @@ class EnvironmentStore(LockingStore):
         """
         return {name: backend for name, backend in self._moved().items() if not self.is_provided(name)}
 
-    def text_for_other_store(self, name: str) -> Optional[str]:
+    def text_for_other_store(self, name: str) -> str | None:
         """Return a text for a name that the other store lacks, or None.
 
         That other store is the one that secrets were moved to. The name may
@@ -4759,7 +4770,7 @@ MAX_LOG_N = 20  # 1 GiB and some seconds: upper bound on the work that a hostile
 _MAX_STANZAS = 1000  # about 0.1 s of key exchange: likewise
 
 
-def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
+def seal(plaintext: bytes, *recipients: Recipient | Passphrase) -> bytes:
     """Return an age v1 file (https://c2sp.org/age) that each recipient opens.
 
     The file does not authenticate its sender. Raises BadValue for no
@@ -4783,7 +4794,7 @@ def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
     return b"".join([header, b" ", mac, b"\n", nonce, *payload])
 
 
-def unseal(sealed: bytes, *identities: Union[Identity, Passphrase]) -> bytes:
+def unseal(sealed: bytes, *identities: Identity | Passphrase) -> bytes:
     """Return the plaintext of an age v1 file.
 
     Raises WrongKey if none of the keys opens it; Corrupt if it is damaged;
@@ -4854,8 +4865,8 @@ class Identity:
         require_cryptography()
         self._text = text
         self.is_post_quantum = text.startswith(_HYBRID_IDENTITY)
-        self._recipient: Optional[Recipient] = None  # made when asked for: a hybrid one takes a millisecond
-        key: Union[_X25519Key, _HybridKey]
+        self._recipient: Recipient | None = None  # made when asked for: a hybrid one takes a millisecond
+        key: _X25519Key | _HybridKey
         if self.is_post_quantum:
             key = _HybridKey(_bech32_decode(_HYBRID_IDENTITY, text, 32))
         else:
@@ -5753,9 +5764,7 @@ _IMPOSSIBLE_ON_WINDOWS = r'\.age/|[. ]/|[<>:"|?*]|(?:^|/)(?:con|prn|aux|nul|(?:c
 class Keys:
     """The identity of a store and, while a rekey is unfinished, what previous.age holds."""
 
-    def __init__(
-        self, seal_to: Identity, old: Optional[Identity] = None, leavers: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, seal_to: Identity, old: Identity | None = None, leavers: tuple[str, ...] = ()) -> None:
         self.seal_to = seal_to
         self.old = old  # the identity before, to which some files are still sealed
         self.leavers = leavers  # the members who don't get the new identity
@@ -6046,7 +6055,7 @@ def file_name(name: str) -> str:
     return name + ".age"
 
 
-def open_file(path: str, keys: Sequence[Union[Identity, Passphrase]], sealed: bytes | None = None) -> bytes:
+def open_file(path: str, keys: Sequence[Identity | Passphrase], sealed: bytes | None = None) -> bytes:
     """Return the plaintext of a file, whose content is `sealed` if it was read already.
 
     Raise WrongKey if none of the keys opens it, Corrupt if it is damaged or demands too much work, and what
@@ -6286,7 +6295,7 @@ class Opener:
     def open(
         self,
         purpose: str,
-        known: Optional[KnownStore] = None,
+        known: KnownStore | None = None,
         *,
         by_password: bool = False,
         all_files: bool = False,
@@ -6302,7 +6311,7 @@ class Opener:
     def _open_once(
         self,
         purpose: str,
-        known: Optional[KnownStore] = None,
+        known: KnownStore | None = None,
         by_password: bool = False,
         all_files: bool = False,
     ) -> Access:
@@ -6711,7 +6720,7 @@ class FileStore(LockingStore):
     it. Threads may share a store.
     """
 
-    def __init__(self, folder: Optional[StrPath] = None) -> None:
+    def __init__(self, folder: StrPath | None = None) -> None:
         """Choose the folder, which is opened once something is asked for.
 
         Raise Unavailable if the working directory was removed.
@@ -7100,7 +7109,7 @@ class FileStore(LockingStore):
     def rekey(
         self,
         *,
-        without: Optional[str] = None,
+        without: str | None = None,
         post_quantum: bool = False,
     ) -> str:
         """Seal everything to a new identity, and return its fingerprint.
@@ -8905,7 +8914,7 @@ class VaultStore(Store):
     hint), Denied, VaultSealed, Locked (no login), Unavailable.
     """
 
-    def __init__(self, **settings: Union[str, bool, float, None]) -> None:
+    def __init__(self, **settings: str | bool | float | None) -> None:
         """Read the settings, but connect only when something is asked for.
 
         BadValue for a setting that isn't valid, or a proxy that isn't
@@ -8963,7 +8972,7 @@ class VaultStore(Store):
 
     # Fields, by name: `app/db#password`.
 
-    def get(self, name: str, version: Optional[int] = None) -> str:
+    def get(self, name: str, version: int | None = None) -> str:
         """Return the value of a field, now or in a version of a KV 2 secret.
 
         For `app/db#`, it is all fields but stages, as JSON. NotFound if
@@ -9182,7 +9191,7 @@ class VaultStore(Store):
 
     # Whole secrets, by path.
 
-    def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
+    def get_fields(self, path: str, version: int | None = None) -> dict[str, Any]:
         """Return all fields of a secret, or of a version, in one request.
 
         NotFound or Deleted if there are none.
@@ -9190,7 +9199,7 @@ class VaultStore(Store):
         fields = self._find(_secret_path(path), version).require_fields(path, version)
         return fields.copy()  # of a dynamic secret, later reads return the same fields
 
-    def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None) -> int:
+    def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: int | None = None) -> int:
         """Replace all fields; return the new version, 0 in KV 1.
 
         With `cas`, raise Conflict unless the secret is at this version; 0
@@ -9258,7 +9267,7 @@ class VaultStore(Store):
             with suppress(NotFound):
                 yield self.get(name, version.number)
 
-    def undelete(self, name: str, version: Optional[int] = None) -> None:
+    def undelete(self, name: str, version: int | None = None) -> None:
         """Bring back a deleted version of a secret; default: the newest.
 
         NotFound if there is none, or it was destroyed; BadValue in KV 1.
@@ -9905,7 +9914,6 @@ class SecretsBackend(str, enum.Enum):
 
 
 Backend = Union[str, Store, StoreMethods, None]
-Source = Union["SecretsManager", Backend]
 STORES: dict[str, Callable[[], Store]] = {
     "env": EnvironmentStore,
     "file": FileStore,
@@ -9956,17 +9964,19 @@ class SecretsManager:
             )
         return store
 
-    @overload
-    def get_secret(self, name: str, default: str, *, backend: Backend = ..., stage: str = ...) -> str: ...
+    if TYPE_CHECKING:
 
-    @overload
-    def get_secret(
-        self, name: str, default: None = ..., *, backend: Backend = ..., stage: str = ...
-    ) -> Optional[str]: ...
+        @overload
+        def get_secret(self, name: str, default: str, *, backend: Backend = ..., stage: str = ...) -> str: ...
+
+        @overload
+        def get_secret(
+            self, name: str, default: None = ..., *, backend: Backend = ..., stage: str = ...
+        ) -> str | None: ...
 
     def get_secret(
-        self, name: str, default: Optional[str] = None, *, backend: Backend = None, stage: str = "current"
-    ) -> Optional[str]:
+        self, name: str, default: str | None = None, *, backend: Backend = None, stage: str = "current"
+    ) -> str | None:
         """Return the value of a secret, or `default` if it is absent.
 
         One that was deleted is absent, too. References in a variable or a
@@ -10011,7 +10021,7 @@ class SecretsManager:
         snapshot.collect([(text, store)])  # each store is read once for all references
         return Resolver(snapshot).follow(text, store, name, is_followed=True)
 
-    def text_of(self, store: Store, name: str, view: Optional[Store] = None) -> tuple[str, bool]:
+    def text_of(self, store: Store, name: str, view: Store | None = None) -> tuple[str, bool]:
         """Return a secret's text, and whether references in it are followed.
 
         `view` is a view of the store to read from. If the store lacks the
@@ -10028,7 +10038,7 @@ class SecretsManager:
             return other, True
         return text, _has_references(store, name, text)
 
-    def _text_in_dotenv(self, store: Store, name: str, missing: NotFound) -> Optional[str]:
+    def _text_in_dotenv(self, store: Store, name: str, missing: NotFound) -> str | None:
         """Return the env store's text for a name that `store` lacks, or None if the .env says nothing of it.
 
         Raise Moved for a moved secret that neither has; `missing` is the error of the store.
@@ -10450,6 +10460,9 @@ list_secrets = default_manager.list_secrets
 resolve_text = default_manager.resolve_text
 
 
+Source = Union[SecretsManager, Backend]
+
+
 def manager_and_backend(backend: Source) -> tuple[SecretsManager, Backend]:
     """Return the manager for a source, and the backend to ask it for: None for the manager's default."""
     if isinstance(backend, SecretsManager):
@@ -10483,10 +10496,10 @@ class SecretConfig:
 
     def __init__(
         self,
-        config_file: Optional[StrPath] = None,
+        config_file: StrPath | None = None,
         backend: Source = None,
         *,
-        env_prefix: Optional[str] = None,
+        env_prefix: str | None = None,
     ) -> None:
         """Choose the file, the store and the prefix; nothing is read yet."""
         config_file = config_file or os.path.expanduser(os.environ.get("PAISSIVE_CONFIG_FILE", ""))
@@ -12530,7 +12543,7 @@ class SecretRotation:
     another action on it raises Conflict.
     """
 
-    def __init__(self, backend: Source = None, policy_file: Optional[StrPath] = None) -> None:
+    def __init__(self, backend: Source = None, policy_file: StrPath | None = None) -> None:
         """Choose the store and the file; nothing is read yet."""
         self._manager, self._backend = manager_and_backend(backend)
         self._policy_file = policy_file
@@ -12548,7 +12561,7 @@ class SecretRotation:
         verify: _Step = None,
         revoke: _Step = None,
         timeout: _Interval = STEP_TIMEOUT,
-        keep_previous: Optional[_Interval] = None,
+        keep_previous: _Interval | None = None,
     ) -> None:
         """Rotate `name` as often as `every` says: "30d", "12h", or seconds.
 
@@ -12665,7 +12678,7 @@ class SecretRotation:
                     found.setdefault(base_of_stage(name), UnfinishedRotation("", ""))
         return {name: found[name] for name in sorted(found) if not policies.rotation_lock(name).is_held()}
 
-    def rotate(self, name: str, new_value: Optional[str] = None) -> None:
+    def rotate(self, name: str, new_value: str | None = None) -> None:
         """Replace the value by `new_value`, or by what its policy generates.
 
         RotationFailed if a step fails, Conflict while another rotation is
@@ -13926,7 +13939,7 @@ _WITHHELD = "[withheld: it can't be searched for secrets]\n"  # in place of a re
 _WIDE_TEXT = lazily(rb"\xff\xfe|\xfe\xff|\0\0\xfe\xff|(?:[\t\r\n -~]\0{1,3}){4}|(?:\0{1,3}[\t\r\n -~]){4}")
 
 
-def redact(value: T, source: Union[_Redactable, RedactingFilter]) -> T:
+def redact(value: T, source: _Redactable | RedactingFilter) -> T:
     """Return text, or built-in containers of it, with values as `***`.
 
     `source` is a backend, a store, values, a mapping (whose values count)
@@ -19308,16 +19321,16 @@ class AuditOptions(NamedTuple):
     exclude: _OneOrMore = ()  # what not to read: patterns as in gitignore(5)
     confidence: str = "medium"  # the lowest to report
     disable: _OneOrMore = ()  # ids of rules that find nothing
-    baseline: Optional[StrPath] = None  # the file of accepted findings; by default, the project's
+    baseline: StrPath | None = None  # the file of accepted findings; by default, the project's
     staged: bool = False  # read git's index instead of the working tree
-    history: Optional[_OneOrMore] = None  # read what these revisions of git's reach, or everything for []
-    gitignore: Optional[bool] = None  # whether to skip what git ignores; by default, unless `untrusted`
+    history: _OneOrMore | None = None  # read what these revisions of git's reach, or everything for []
+    gitignore: bool | None = None  # whether to skip what git ignores; by default, unless `untrusted`
     archives: bool = False  # also read what is in zip, tar and gzip files
     untrusted: bool = False  # ignore the project's settings and baseline, and comments that allow a finding
-    known: Optional[KnownValues] = None  # also search for these values
+    known: KnownValues | None = None  # also search for these values
     jobs: int = 1  # processes at most; 0 is one per core
-    on_error: Optional[Callable[[str, str], None]] = None  # called with a path, and why it can't be read
-    on_progress: Optional[Callable[[Summary], None]] = None  # called as files are read
+    on_error: Callable[[str, str], None] | None = None  # called with a path, and why it can't be read
+    on_progress: Callable[[Summary], None] | None = None  # called as files are read
 
     def check(self) -> None:
         """Raise BadValue for a bad confidence, and staged with history."""
@@ -21025,7 +21038,7 @@ def _dotenv_holds(audit: Audit, path: str) -> str:
 # main() opens stores of its own, and so changes nothing about a program that calls it.
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code.
 
     0: done; 1: not found, or findings; 2: any other error; 128 and more: a

@@ -921,10 +921,20 @@ def test_structure_these_places_catch_whatever_is_raised():
 
 def test_structure_importing_loads_nothing_heavy():
     heavy = "cryptography urllib.request argparse subprocess ssl multiprocessing dataclasses inspect".split()
-    heavy += ["logging", "json", "hashlib"]
+    heavy += ["logging", "json", "hashlib", "typing"]
     code = f"import sys, paissive_secrets; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, cwd=ROOT, check=True)
     assert done.stdout.decode().strip() == "[]"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="Python 3.9 can't evaluate X | Y")
+def test_structure_frameworks_can_read_the_annotations_of_what_is_public():
+    exported = [getattr(ps, name) for name in ps.__all__]
+    classes = filter(inspect.isclass, exported)
+    methods = [method for one in classes for method in vars(one).values() if inspect.isfunction(method)]
+    hints = {one.__qualname__: typing.get_type_hints(one) for one in exported + methods if callable(one)}
+    assert hints["SecretsManager.get_secret"]["backend"] == str | ps.Store | ps.StoreMethods | None
+    assert hints["Location"] == {"line": int, "end_line": int, "column": int, "fingerprint": str}
 
 
 STRAYS = {
