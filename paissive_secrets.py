@@ -4601,11 +4601,13 @@ def _start_command(argv: list[str], **options: Any) -> subprocess.Popen[bytes]:
 
 
 def _open_input(data: bytes) -> tuple[int, IO[bytes] | None, bytes]:
-    """Return what a command gets as stdin and, if that is a pipe, its other end and the rest to write there.
+    """Return (stdin, feed, rest): what a command gets as stdin, where to write the rest, and the rest.
 
-    The command gets all but the rest even if this process is killed before it has written that: the beginning
-    of a new password must not pass for all of it. On Linux, there is no rest; elsewhere, it is what the pipe
-    has no room for, on Windows all of the data. The caller closes both.
+    `stdin` is a pipe with all of the data but the rest, and `feed` its other end; or a file with all of the
+    data, and `feed` is None. The caller closes both, `feed` after it has written the rest there. If it is
+    killed before that, the command reads only the beginning, and the beginning of a new password must not
+    pass for all of it. So on Linux, there is no rest; elsewhere, it is what the pipe has no room for, on
+    Windows all of the data.
     """
     reader, writer = os.pipe()
     if os.name != "nt":
@@ -5079,9 +5081,11 @@ _derived_keys: WeakValueDictionary[bytes, _DerivedKeys] | None = None
 
 
 def _split_file(sealed: bytes) -> tuple[list[tuple[list[bytes], bytes]], bytes, bytes, bytes]:
-    """Return the stanzas as (words, body), the header up to its MAC, the MAC in base64, and the payload.
+    """Return (stanzas, header, mac, payload) of an age file, of which nothing is authenticated yet.
 
-    The payload begins with its nonce. Raise Corrupt for a damaged header, BadValue for too many stanzas.
+    Each stanza, one or more, is (words, body): the words of its first line, and its body, decoded. `header`
+    is what the MAC is about, `mac` that MAC in base64, and `payload` begins with its nonce. Raise Corrupt for
+    a damaged header, BadValue for too many stanzas.
     """
     if not sealed.startswith(_AGE_VERSION):
         raise _corrupt("it does not begin like an age v1 file")
@@ -6201,6 +6205,15 @@ class Access:
         self.problems: dict[str, SecretsError] = {}  # the errors of the others, by path
 
 
+class _Opened:
+    """How a store was opened: while the source and the identity's file stay the same, so does all else."""
+
+    def __init__(self, source: object, access: Access, purposes: frozenset[str]) -> None:
+        self.source = source  # what `Opener._source` returned then
+        self.access = access
+        self.purposes = purposes  # that need no other check
+
+
 class Opener:
     """Opens a store, and remembers what opened it; the store and its policies share one, copies don't."""
 
@@ -6209,9 +6222,7 @@ class Opener:
         self._files = files
         self.typed_password = ""  # at a prompt, or set by `change_password`
         self._passphrase: Passphrase | None = None  # the last one, which keeps the key that scrypt derived
-        # The state for which the store was last opened, the access, and the purposes which that allows: while
-        # the state is the same, nothing is opened or checked again.
-        self._last: tuple[object, Access, frozenset[str]] | None = None
+        self._opened: _Opened | None = None  # how the store was last opened
         # The commit and the fingerprint for which git's history, when last searched, had no newer identity.
         self._searched: tuple[str, str] | None = None
         self.conflicts: set[str] = set()  # the paths with a merge conflict when the store was opened
@@ -6221,36 +6232,36 @@ class Opener:
         """Return the keys for entries in a folder; open the store if it isn't open, or has changed since.
 
         Raise Unsafe if others can write on the way to the folder, and what `open` raises or, if the store is
-        open, what `_check` raises for any purpose but reading. As `settle` does, start again if the `_state`
-        has changed meanwhile.
+        open, what `_check` raises for any purpose but reading.
         """
         self._files.check(folder)
-        while True:
-            # First: a change from here on will be noticed the next time.
-            credential = read_store_credential("PAISSIVE_IDENTITY") or self.password()
-            state = self._state()
-            source = credential, state
-            last, access, allowed = self._last or (None, None, frozenset())
-            if not access or last != source or self._files.bytes_of(access.path) != access.sealed:
-                access, allowed = None, frozenset()
-            if access and purpose in allowed:
-                return access.keys
-            try:
-                if access:
-                    self._check(access, purpose)
-                else:
-                    access = self._open_once(purpose)
-                    self.conflicts = merge_conflicts(self._files.path, self._files.cache)
-            except SecretsError:
-                if self._state() == state:
-                    raise
-                continue
-            if self._state() == state:
-                allowed |= {_TO_READ}  # always, once the store has been opened for any purpose
-                if access.known.how:  # or else the commit, which is checked as well, isn't part of the state
-                    allowed |= {purpose}
-                self._last = source, access, allowed
-                return access.keys
+        opened = self._still_open(self._source())
+        if not opened or purpose not in opened.purposes:
+            self._opened = opened = self.settle(partial(self._open_for, purpose))
+        return opened.access.keys
+
+    def _still_open(self, source: object) -> _Opened | None:
+        """Return how the store was last opened; None if it wasn't, or if that may have changed since."""
+        opened = self._opened
+        if not opened or opened.source != source:
+            return None
+        is_same = self._files.bytes_of(opened.access.path) == opened.access.sealed
+        return opened if is_same else None
+
+    def _open_for(self, purpose: str) -> _Opened:
+        """Check the open store for one more purpose; open it anew if it isn't open, or has changed."""
+        source = self._source()  # first: a change from here on will be noticed the next time
+        opened = self._still_open(source)
+        if opened:
+            access = opened.access
+            self._check(access, purpose)
+        else:
+            access = self._open_once(purpose)
+            self.conflicts = merge_conflicts(self._files.path, self._files.cache)
+        purposes = opened.purposes if opened else frozenset([_TO_READ])
+        if access.known.how:  # or else the commit, which is checked as well, isn't part of the state
+            purposes |= {purpose}
+        return _Opened(source, access, purposes)
 
     def keys_to_change(self) -> Keys:
         """Return the keys to write with, or to run commands of policies.
@@ -6275,6 +6286,11 @@ class Opener:
             else:
                 if self._state() == state:
                     return result
+
+    def _source(self) -> object:
+        """Return the credential and the `_state`, of which all that `open` finds depends."""
+        credential = read_store_credential("PAISSIVE_IDENTITY") or self.password()
+        return credential, self._state()
 
     def _state(self) -> object:
         """Return the state that an access depends on, without credentials and the identity's file.
@@ -6411,8 +6427,8 @@ class Opener:
     def too_few_error(self, access: Access) -> WrongKey | None:
         """Return the error if most of the files that were tried belong to another identity, or None.
 
-        Half is enough unless the store is pinned or recorded. Not all need open: whoever can write to the
-        folder can add some, sealed to anything. Damaged files don't count.
+        Half of them are enough for that, unless the store is pinned or recorded. Not all need open: whoever
+        can write to the folder can add some, sealed to anything. Damaged files don't count.
         """
         others = sum(isinstance(error, WrongKey) for error in access.problems.values())
         opened = len(access.set_times)
@@ -6614,8 +6630,8 @@ class Opener:
     def _open_member(self, name: str, identities: tuple[Identity, ...]) -> Access:
         """Return access by a member's identity.age.
 
-        Raise WrongKey if none of these identities opens it, OSError if it is missing, WrongKey or Corrupt if
-        the member's recipient.age doesn't open, or is another's.
+        Raise WrongKey if none of these identities opens it, OSError if it is missing, BadValue if it holds
+        no identity, and WrongKey or Corrupt if the member's recipient.age doesn't open, or is another's.
         """
         path = self._files.member_file(name, "identity.age")
         sealed = read_file(path, follow=False)
@@ -7202,7 +7218,7 @@ class FileStore(LockingStore):
             return self._finish_rekey(keys)
         recorded = recorded_store(self.folder, self._cache)
         if len(recorded.fingerprints) > 1 and not os.path.lexists(self._files.previous_file):
-            self._record_only(keys)  # 9
+            self._record_only(keys)  # it was killed before step 2, or before step 9
         return keys
 
     def _finish_rekey(self, keys: Keys) -> Keys:
@@ -7231,12 +7247,15 @@ class FileStore(LockingStore):
         return Keys(new)
 
     def _record_only(self, keys: Keys) -> None:
-        """Take step 9; warn if that fails, on a full disk for instance: the rekey itself is complete."""
+        """Record only the identity to seal to, in step 9 or after a rekey that was killed before step 2.
+
+        Warn if that fails, on a full disk for instance: nothing else is left to do.
+        """
         try:
             record_if_possible(self.folder, [keys.fingerprint()])
         except (Denied, Unavailable) as error:
-            problem = "the store has its new identity, but here the old one still counts as known, too"
-            warn_once(f"{problem}, until a change of the store can record it: {error.message}")
+            problem = "another identity of a rekey still counts as known here, besides the store's"
+            warn_once(f"{problem}, until a change of the store can correct that: {error.message}")
 
     # Status.
 
@@ -8975,9 +8994,10 @@ class VaultStore(Store):
     def get(self, name: str, version: int | None = None) -> str:
         """Return the value of a field, now or in a version of a KV 2 secret.
 
-        For `app/db#`, it is all fields but stages, as JSON. NotFound if
-        there is none; Deleted, with how to undo it, if the secret was
-        deleted.
+        For `app/db#`, it is all fields but stages, as JSON, and so is a
+        value that isn't text. NotFound if there is none; Deleted, with how
+        to undo it, if the secret was deleted; BadValue for a version in
+        another mount than KV 2.
         """
         path, field = _path_and_field(name)
         fields = self._find(path, version).require_fields(name, version)
@@ -8990,7 +9010,7 @@ class VaultStore(Store):
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
         """Return {name: value} for those of these names that exist.
 
-        Left out is also what was deleted. Several secrets are read at once;
+        Left out is also what was deleted, or can't be a name. Several secrets are read at once;
         an error about one of them is raised.
         """
         wanted = {}  # paths and fields by name
@@ -9155,7 +9175,10 @@ class VaultStore(Store):
         return {name + field: _value_text(value) for field, value in self.get_fields(name).items()}
 
     def as_stored(self, name: str, value: str) -> str:
-        """Return the value, or the JSON that `get` has for `app/db#`."""
+        """Return the value, or the JSON that `get` has for `app/db#`.
+
+        BadValue for what `app/db#` can't be set to.
+        """
         if _path_and_field(name)[1]:
             return value
         return _value_in(_parse_fields(value), "") or ""
@@ -9203,7 +9226,8 @@ class VaultStore(Store):
         """Replace all fields; return the new version, 0 in KV 1.
 
         With `cas`, raise Conflict unless the secret is at this version; 0
-        means absent.
+        means absent. Stages are replaced as well, even while a field is
+        being rotated.
         """
         min_kv = 1 if cas is None else 2  # which has check-and-set
         place = self._locate(_secret_path(path), min_kv)
@@ -9556,10 +9580,12 @@ class VaultStore(Store):
         raise Conflict(f"others keep writing {show(path)}", hint="try again")
 
     def _write_over(self, secret: _Secret, fields: Json, patch: Json | None) -> int:
-        """Write these fields over the version of a secret that was read: by deleting it, a PATCH or a POST.
+        """Write these fields over the version of a secret that was read: by a PATCH or a POST.
 
-        Return the new version, 0 in KV 1 or for a secret that is deleted. Raise _Overtaken if another version
-        is the newest by now: see the table above that class.
+        `patch` is the change that led to the fields, if a PATCH can make it; without fields, the secret is
+        deleted. Return the new version, 0 in KV 1 or for a secret that is deleted. Raise _Overtaken if
+        another version is the newest by now: see the table above that class. In KV 1, which has no versions,
+        what others have written meanwhile is lost.
         """
         place = secret.place
         if not fields:
@@ -9567,12 +9593,14 @@ class VaultStore(Store):
             return 0
         if place.kv == 1:
             return self._post(place, fields)
+        # Whether a field may be taken over from the old version: it is equal, or an object that was merged,
+        # and the patch doesn't set it. If none is, that version may as well be removed meanwhile.
         old = secret.fields or {}
-        # Whether anything is taken over from the old version: a field that the patch, if there is one,
-        # doesn't set, or an object into which it merges.
-        replaced = {field for field, value in (patch or {}).items() if not isinstance(value, dict)}
-        others = fields.keys() & old.keys() - replaced
-        copies = any(fields[field] == old[field] or isinstance(fields[field], dict) for field in others)
+        copies = False
+        for field in fields.keys() & old.keys():
+            is_set = patch and field in patch and not isinstance(patch[field], dict)
+            if not is_set and (fields[field] == old[field] or isinstance(fields[field], dict)):
+                copies = True
         if copies and patch and self._may_patch:
             sent = {"data": patch, "options": {"cas": secret.version}}
             response = self._call("patch", place.at("data"), sent, ok=_PATCH_REFUSALS)
@@ -11363,7 +11391,8 @@ def _in_xml(text: str) -> _Stretches:
 
 # --- YAML ---
 
-# One part of a YAML text; a plain scalar ends before `: ` or ` #`, and in [] or {} before their punctuation.
+# One part of a YAML text. A plain scalar ends before `: ` or ` #`. In [] or {}, it also ends before their
+# punctuation, and may have several lines; elsewhere, this is its first line.
 _YAML = r"""(?xm)
     (?P<space>\s+)
     | (?P<comment>(?<!\S)\#.*)
@@ -11378,7 +11407,7 @@ _YAML = r"""(?xm)
     | (?P<plain>(?:(?!:(?:\s|\Z)|\s\#)%s)+|.)
 """
 _IN_BLOCK = lazily(_YAML % ("(?!)", "."))
-_IN_FLOW = lazily(_YAML % (",|:(?=[,\\[\\]{}])", "[^\\n,\\[\\]{}]"))
+_IN_FLOW = lazily(_YAML % (",|:(?=[,\\[\\]{}])", "[^,\\[\\]{}]"))
 _SCALARS = ("plain", "double", "single", "block")
 
 
@@ -11390,7 +11419,7 @@ class _Part:
         self.start = start  # in the text
         self.end = end
         self.indent = indent  # of a block scalar's lines; 0 for another kind
-        self.is_alone = is_alone  # it doesn't continue a scalar, or go on in the next line
+        self.is_alone = is_alone  # whether it neither continues a scalar before it, nor has several lines
 
 
 def _in_yaml(text: str) -> _Stretches:
@@ -11427,9 +11456,9 @@ def _quote_plain_scalars(text: str) -> str:
 
 
 def _parts_of_yaml(text: str) -> Iterator[_Part]:
-    """Yield the parts of a YAML text one after another, a plain scalar with all its lines.
+    """Yield the parts of a YAML text one after another, without a gap: a plain scalar with all its lines.
 
-    Stop before a | or > that begins no block whose end is known.
+    End the search before a | or > that begins no block whose end is known: the rest has no parts.
     """
     depth = 0  # of [] and {}
     at = 0
@@ -11445,12 +11474,14 @@ def _parts_of_yaml(text: str) -> Iterator[_Part]:
         elif kind == "close" and depth:
             depth -= 1
         elif text[at] in "|>":
-            is_block = kind == "block" and last not in _SCALARS  # else it may be text that goes on
-            if not is_block or len(match["indent"]) <= _column_of_parent(text, at):
+            if kind != "block" or last in _SCALARS:
+                return  # it may be text, which continues that scalar
+            if len(match["indent"]) <= _column_of_parent(text, at):
                 return  # nothing is indented below it, so where does it end?
         elif kind == "plain" and not depth and not is_key:
             end = _end_of_plain(text, at, end)
-        is_alone = end == match.end() and (is_key or last not in _SCALARS)
+        continues = last in _SCALARS and not is_key
+        is_alone = not continues and "\n" not in text[at:end].rstrip()
         yield _Part(kind, at, end, len(match["indent"] or ""), is_alone)
         if kind not in ("space", "comment"):
             last = kind
@@ -11458,15 +11489,16 @@ def _parts_of_yaml(text: str) -> Iterator[_Part]:
 
 
 def _end_of_plain(text: str, start: int, end: int) -> int:
-    """Return where a plain scalar ends whose first line ends at `end`.
+    """Return where a plain scalar outside of [] and {} ends; its first line ends at `end`.
 
-    A line continues it if it is indented further than the scalar's parent. A scalar that begins its line has
-    its parent above, at a column that isn't known here. So a line that is indented less continues it, too,
-    unless it has a key, is an item, or begins like one of a template language.
+    It goes on with each next line that is text: one that is indented further than the scalar's parent, or any
+    that has no key, isn't an item, and doesn't begin like a tag of a template language. The latter may be one
+    line too many, since the parent's column isn't known of a scalar that begins its line: then a value is
+    refused that could be written.
     """
     indent = _column_of_parent(text, start) + 1
-    marker = r"(?:---|\.\.\.)(?:\s|\Z)"  # of a document
-    other = r"[-?]\s|.*:(?:\s|\Z)|[{<]"
+    marker = r"(?:---|\.\.\.)(?:\s|\Z)"  # of a document, which ends any scalar
+    other = r"[-?]\s|.*:(?:\s|\Z)|[{<]"  # an item, a key, a tag
     goes_on = re.compile(rf"(?:[ \t]*\n)+(?!{marker})(?: {{{indent},}}| *(?!{other}))[^\s#].*")
     while more := goes_on.match(text, end):
         end = more.end()
@@ -11499,6 +11531,7 @@ def _write_in_block(block: str, indent: int) -> _Write:
     header, _, body = block.partition("\n")
     if _MARK in header or re.search("[>1-9]", header):  # of several lines, > makes one
         return _refuse("yaml block")
+    # Its first line must not change the indentation, nor be missing.
     refused = rf"(?!\n)(?:{_UNPRINTABLE})|\A\s|\A\Z"
     if body.rstrip().endswith(_MARK):
         refused += r"|\n\Z" if header[1:2] == "-" else r"|\n\n\Z"  # which the block's end drops

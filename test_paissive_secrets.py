@@ -8876,6 +8876,30 @@ def test_a_record_of_a_rekey_that_was_killed_as_it_ended_is_finished_by_the_next
     assert records() == {str(store_folder): [new]}
 
 
+def warning_of_other_identity(reason):
+    said = (
+        "another identity of a rekey still counts as known here, besides the store's, until a change of the"
+    )
+    return f"paissive_secrets: warning: {said} store can correct that: can't write {record_file()}: {reason}"
+
+
+def test_a_write_after_a_rekey_that_was_killed_before_its_second_step_claims_no_new_identity(
+    files, store_folder, monkeypatch, capsys
+):
+    old = pin_of(files)
+    ps.record_store(str(store_folder), [old, "0" * 32])
+
+    def fail(path, data, mode=0o600):
+        raise OSError(errno.ENOSPC, "no space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ps, "rewrite", fail)
+        files.set("DB", "1")
+    assert capsys.readouterr().err.splitlines() == [warning_of_other_identity("no space")]
+    files.set("DB", "2")
+    assert records() == {str(store_folder): [old]}
+
+
 def test_a_rekey_on_a_disk_that_is_full_at_its_end_is_complete_and_recorded_later(
     files, store_folder, monkeypatch, capsys
 ):
@@ -8891,11 +8915,7 @@ def test_a_rekey_on_a_disk_that_is_full_at_its_end_is_complete_and_recorded_late
     new = files.rekey()
     files.set("DB", "1")
     assert (records(), files.get("DB")) == ({str(store_folder): [old, new]}, "1")
-    warning = (
-        "the store has its new identity, but here the old one still counts as known, too, until a change "
-    )
-    warning += f"of the store can record it: can't write {record_file()}: no "
-    said = [f"paissive_secrets: warning: {warning}{what}" for what in ("space", "permission")]
+    said = [warning_of_other_identity(f"no {what}") for what in ("space", "permission")]
     assert capsys.readouterr().err.splitlines() == said
     monkeypatch.setattr(ps, "rewrite", record)
     files.set("DB", "2")
@@ -19791,6 +19811,7 @@ PLACES = [
     ("yaml", "- @\n- b", lambda text: read_yaml(text)[0]),
     ("yaml", "a: [b, @, c]", lambda text: read_yaml(text)["a"][1]),
     ("yaml", '{"a":@}', lambda text: read_yaml(text)["a"]),
+    ("yaml", "{a: @\n  , b: c\n}", lambda text: read_yaml(text)["a"]),
     ("yaml", "a:\n  - name: @\n    value: y\n", lambda text: read_yaml(text)["a"][0]["name"]),
     ("yaml", "@: 1", lambda text: next(iter(read_yaml(text)))),
     ("yaml", "a: it's \\o/ @\n", lambda text: read_yaml(text)["a"][len("it's \\o/ ") :]),
@@ -19946,6 +19967,9 @@ UNCERTAIN = [
     ("yaml", "a:\n  b: |\n \tc: @"),
     ("yaml", "a: &@ b"),
     ("yaml", "a: |\nb: @"),
+    ("yaml", "[@\n more text]"),
+    ("yaml", "{a: @ b\n more text}"),
+    ("yaml", "{a: some\n text @}"),
     ("xml", "<@/>"),
     ("xml", "<a b=@/>"),
     ("xml", "<a @='b'/>"),
