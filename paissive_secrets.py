@@ -10472,11 +10472,28 @@ def _reference_error(error: SecretsError, reference: str, target: Store, trail: 
     return NotFound(f"no secret named {show(name)}, which {where} refers to", hint=hint)
 
 
+def _backend_of(store: Store) -> str:
+    """Return the name of the store's backend; "" for a class of the caller's."""
+    return next((each for each, kind in STORES.items() if type(store) is kind), "")
+
+
 def backend_option(store: Store) -> str:
     """Return " --backend B" if a command needs that to use the store, else ""."""
-    backend = next((each for each, kind in STORES.items() if type(store) is kind), "")
+    backend = _backend_of(store)
     default = os.environ.get("PAISSIVE_BACKEND") or "env"
     return "" if backend in ("", "memory", default) else f" --backend {backend}"
+
+
+def hook_assignment(store: Store) -> str:
+    """Return "VARIABLE=PATH " if a hook has to find the store by that, and so have printed commands, else "".
+
+    Git sets GIT_PREFIX for its hooks.
+    """
+    variable = {"file": "PAISSIVE_SECRETS_DIR", "env": "PAISSIVE_ENV_FILE"}.get(_backend_of(store), "")
+    path = os.environ.get(variable)
+    if not path or "GIT_PREFIX" not in os.environ:
+        return ""
+    return f"{variable}={shell_word(path)} "
 
 
 default_manager = SecretsManager()
@@ -18682,13 +18699,16 @@ def install_hook(name: str, backend: str = "", variables: Mapping[str, str] | No
     options = "-Ec" if backend or name == "pre-push" else "-ISc"
     action = _HOOKS[name] + (f" --backend {backend}" if backend else "")
     program = [sys.executable, options, _IMPORT_AND_RUN, os.path.abspath(__file__)]
-    command = f"{shlex.join(program)} {action} || exit 1"
-    for variable, value in (variables or {}).items():
-        command = f"export {variable}={shlex.quote(value)}; {command}"
+    assignments = "".join(
+        f"{variable}={shlex.quote(value)} " for variable, value in (variables or {}).items()
+    )
+    command = f"{assignments}{shlex.join(program)} {action} || exit 1"
     problem = f"paissive_secrets: {printable(program[-1])} is gone; run `hook install` with the new one"
     refuse_if_gone = f"[ -f {shlex.quote(program[-1])} ] || {{ echo {shlex.quote(problem)} >&2; exit 1; }}"
     if os.path.lexists(path) and not _is_our_hook(path, name):
-        hint = f"add to it: {shlex.join([program[0], program[-1]])} {action}"
+        where = ", above what reads its stdin" if name == "pre-push" else ""
+        command = f"{assignments}{shlex.join([program[0], program[-1]])} {action} || exit 1"
+        hint = f"add to it{where}: {command}"
         raise Conflict(f"there is a {name} hook already: {path}", hint=hint)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with FileLock(path), replacing(path, 0o755, keep=False) as file:
@@ -19960,12 +19980,12 @@ class _AuditSettings:
 _VERDICTS = {
     "current": (
         "critical",
-        "change it where it is used, then: set {0}{1} (with a policy: rotate now {0}{1})",
+        "change it where it is used, then: {2}set {0}{1} (with a policy: {2}rotate now {0}{1})",
     ),
-    "pending": ("high", "undo its rotation and start over: rotate abort {0}{1}, rotate now {0}{1}"),
+    "pending": ("high", "undo its rotation and start over: {2}rotate abort {0}{1}, {2}rotate now {0}{1}"),
     "previous": (
         "high",
-        "revoke it where it was issued; `rotate drop {0}{1}` does if its policy has --revoke",
+        "revoke it where it was issued; `{2}rotate drop {0}{1}` does if its policy has --revoke",
     ),
     "retired": ("low", "revoke it where it was issued, unless that was done"),
 }
@@ -19988,7 +20008,9 @@ class KnownValues:
         check_nothing_moved(store)  # what is elsewhere would not be found
         self.about: dict[Rule, dict[str, Any]] = {}  # what a Finding says of a value
         self.notes: list[str] = []
-        self.backend_option = backend_option(store)  # what an audit needs to search for these again
+        # What a command needs before and after it to use this store.
+        self.assignment = hook_assignment(store)
+        self.backend_option = backend_option(store)
         self.own_file = real_path(store.plaintext_file() or os.devnull)
         if ask_about_file(self.own_file, "ls-files"):
             self.own_file = os.devnull  # what git tracks is a leak like any other
@@ -20018,7 +20040,7 @@ class KnownValues:
         self.about[rule] = {
             "secret": name,
             "verdict": verdict,
-            "fix": fix.format(shell_word(name), self.backend_option),
+            "fix": fix.format(shell_word(name), self.backend_option, self.assignment),
             "sample": "…",
         }
         self._rules.setdefault(value, rule)
@@ -20428,10 +20450,15 @@ def _way_to_accept(run: Audit, is_known: bool, is_committed: bool) -> str:
         return f"{comment}, or accept it with --update-baseline, which also works for git's history."
     command = "audit"
     if is_known and run.options.known:
-        command += f" --known{run.options.known.backend_option}"
+        command = f"{run.options.known.assignment}audit --known{run.options.known.backend_option}"
     if is_committed:
         command += " --history"
-    return f"accept it with:\n      {command} --update-baseline"
+    command += " --update-baseline"
+    # A hook runs at the top of the work tree, and whoever has started git may be below it.
+    below_top = os.environ.get("GIT_PREFIX", "").count("/")
+    if below_top and not is_committed:
+        command += " " + "/".join([".."] * below_top)
+    return f"accept it with:\n      {command}"
 
 
 def _other_lines(finding: Finding) -> str:

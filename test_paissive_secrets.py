@@ -33689,7 +33689,14 @@ def test_another_hook_is_never_overwritten(repository, say, monkeypatch, link):
     status, said = say("hook", "install")
     assert (status, read(hook)) == (2, before)
     there = "there is a pre-commit hook already: .git/hooks/pre-commit"
-    assert said == f"{there}; add to it: {sys.executable} {MODULE} audit --staged\n"
+    assert said == f"{there}; add to it: {sys.executable} {MODULE} audit --staged || exit 1\n"
+    variables = {"PAISSIVE_SECRETS_DIR": "/it's/.paissive"}
+    command = f"{sys.executable} {MODULE} audit --staged --backend file || exit 1"
+    said = refusal(ps.install_hook, "pre-commit", "file", variables)
+    assert said == f"Conflict: {there}; add to it: PAISSIVE_SECRETS_DIR='/it'\"'\"'s/.paissive' {command}"
+    hook.rename(".git/hooks/pre-push")
+    said = refusal(ps.install_hook, "pre-push")
+    assert f"; add to it, above what reads its stdin: {sys.executable} {MODULE} audit --pushed" in said
 
 
 # --- Before a push ---
@@ -33822,6 +33829,31 @@ def test_a_hook_searches_the_store_of_the_folder_in_which_it_was_installed(
     git(repository, "add", "notes.txt")
     done = subprocess.run([".git/hooks/pre-commit"], cwd=repository, capture_output=True)
     assert b"value of DEPLOY_TOKEN, current" in done.stdout, err(done)
+
+
+def test_what_a_hook_prints_about_a_store_elsewhere_works_where_git_was_started(repository, say, monkeypatch):
+    monkeypatch.delenv("PAISSIVE_BACKEND", raising=False)
+    monkeypatch.delenv("PAISSIVE_STORE_FINGERPRINT", raising=False)
+    monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
+    value = "".join(random.Random(4).choices(string.ascii_letters, k=30))
+    (repository / "an app").mkdir()
+    ps.FileStore(repository / "an app" / ".paissive").set("DEPLOY_TOKEN", value)
+    (repository / "notes.txt").write_text(f"it is {value} I think")
+    git(repository, "add", "notes.txt")
+    assignment = f"PAISSIVE_SECRETS_DIR='{repository}/an app/.paissive'"
+    with monkeypatch.context() as hook:
+        hook.setenv("PAISSIVE_SECRETS_DIR", f"{repository}/an app/.paissive")
+        for started_in, argument in (("", ""), ("a/b/", " ../..")):
+            hook.setenv("GIT_PREFIX", started_in)
+            said = say("audit", "--staged", "--backend", "file")[1]
+            way = f"{assignment} audit --known --backend file --update-baseline{argument}"
+            assert f"accept it with:\n      {way}\n" in said
+            assert f"then: {assignment} set DEPLOY_TOKEN --backend file (with" in said
+    (repository / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir("a/b")
+    monkeypatch.setenv(*shlex.split(assignment)[0].split("="))
+    assert say(*shlex.split(way)[1:])[1].endswith("/.paissive-baseline now accepts 1 place\n")
+    assert say("audit", "--staged", "--backend", "file")[0] == 0
 
 
 def test_a_hook_before_a_push_searches_for_the_values_of_the_env_file_where_it_was_installed(
