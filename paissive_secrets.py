@@ -18536,8 +18536,9 @@ def _parse_changes(out: IO[bytes]) -> Iterator[Blob]:
 def read_objects(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Iterator[bytes]]]:
     """Yield (id, size, chunks of its content) of each object, in order; (id, -1, no chunks) if it is missing.
 
-    Read a content before you take the next object, which skips what is left of it. Raise Unavailable if
-    git fails, for a broken object for instance.
+    An object is missing, too, if not even its size can be read. Read a content before you take the next
+    object, which skips what is left of it. If git fails, in a broken object for instance, the content ends
+    early, and taking the next object, or finding that there is none, raises Unavailable.
     """
     with run_git(folder, "cat-file", "--batch", "--buffer", feed=oids) as out:
         # "<id> SP <type> SP <size> LF <content> LF", or "<id> missing" (git-cat-file(1)).
@@ -19724,7 +19725,8 @@ class Audit:
         while batch := list(islice(wanted, _GIT_BATCH)):
             batch.sort(key=lambda blob: blob.path)
             contents = read_objects(self._scope.folder, (blob.oid for blob in batch))
-            for blob, (_, size, chunks) in zip(batch, contents):
+            # The contents first: only when they end, git's errors in the last one are known.
+            for (_, size, chunks), blob in zip(contents, batch):
                 if size >= 0:
                     yield from self._count(self._scanner.scan(blob, chunks, size))
                 elif self.options.staged:

@@ -33426,6 +33426,17 @@ def test_a_broken_object_is_reported_and_the_rest_is_read(repository, revisions)
     assert ([finding.path for finding in run], run.summary.unreadable) == (["a.py"], 1)
 
 
+def test_an_object_of_which_only_the_beginning_can_be_read_fails_the_audit(repository):
+    git(repository, "config", "core.looseCompression", "0")
+    (repository / "a.py").write_text("x = 1\n" * 20_000 + f"y = '{token()}'\n")
+    new_commit(repository)
+    oid = git(repository, "rev-parse", "HEAD:a.py")
+    cut = repository / ".git" / "objects" / oid[:2] / oid[2:]
+    cut.chmod(0o600)
+    os.truncate(cut, 50_000)
+    assert refusal(leaks, history=["HEAD"]).startswith("Unavailable: git says: ")
+
+
 def test_a_commit_to_leave_out_that_the_clone_lacks_is_reported_and_hides_no_path(repository):
     brought = commit_leaks(repository, "a.py")
     run = ps.Audit(history=[f"^{'1' * 40}", "HEAD"])
