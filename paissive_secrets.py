@@ -16582,9 +16582,10 @@ def _is_quoted_in_prose(c: Candidate) -> bool:
 
 
 def _is_expression(c: Candidate) -> bool:
-    """Return whether a bare value in source, a template, a page's script or a notebook's cell is code.
+    """Return whether a value is code: a command in backquotes, or bare where a literal would be in quotes.
 
-    A literal there is in quotes, or looks random.
+    That is in source, in an action of a template, a page's script, a notebook's cell, and in documentation on
+    a line that ends like code. What looks random is a literal there, unless it reads as an expression.
     """
     value = c.value
     if (
@@ -18124,7 +18125,7 @@ class Match(NamedTuple):
     sample: str  # masked: at most the public prefix and two characters
     identity: int  # hash of the value, keyed by Python: of no use outside of this process
     mark: str  # 16 bits of the name and of the line without values, and 8 of the value, in hex
-    silenced: str  # the comment on the line that allows it, or ""
+    silenced: str  # the words of a comment that allow it, or ""
     name: str = ""  # that it is assigned to, or a default for, if that is a secret's
     why: tuple[str, ...] = ()  # lines that explain the confidence, on request
 
@@ -18497,7 +18498,8 @@ def staged_blobs(folder: str, tree: str) -> Iterator[Blob]:
 def find_repository(folder: str) -> tuple[str, str]:
     """Return the top folder of the repository, and the id of HEAD's tree: "" before the first commit.
 
-    A bare repository has no top; `folder` stands for it. Raise Unavailable outside of a repository.
+    A bare repository has no top, nor has .git itself; `folder` stands for it. Raise Unavailable outside of a
+    repository.
     """
     up, _, tree = ask_git(folder, "rev-parse", "--show-cdup", "--revs-only", "HEAD:").partition("\n")
     if up.isalnum():  # not "../", say, or "" at the top: in a bare repository, only the id is printed
@@ -18598,9 +18600,9 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
     """Yield each version of each path once: of these revisions or, without any, of all that git has.
 
     First come the versions that commits add, with the commit, oldest first. Without revisions, those that are
-    staged follow. Last come blobs that were not reached by a path, also because git couldn't walk a commit;
-    their path is "blob ID". A range such as A..B leaves commits out: a version of theirs comes with
-    `is_older`, right before the version that replaces it.
+    staged follow, without an id for a removed file or a submodule. Last come blobs that were not reached by a
+    path, also because git couldn't walk a commit; their path is "blob ID". A range such as A..B leaves out
+    commits: a version of theirs comes with `is_older`, right before the version that replaces it.
     """
     # Hashes, since there may be millions. Each process has a key of its own for them (PEP 456), so nobody can
     # make them collide.
@@ -19431,7 +19433,7 @@ class Audit:
         self._scope = _find_scope(self.paths, self.options)
         self.base = self._scope.base  # the folder that paths are relative to, with "/" at its end
         self._settings = self._read_settings()
-        self.baseline = self._find_baseline()  # accepted findings; None if the project isn't trusted
+        self.baseline = self._find_baseline()  # accepted findings; None if no baseline is trusted
         self._disabled = {*_as_list(self.options.disable), *self._settings.disabled}  # ids of rules
         if not self._settings.rule_ids.issuperset(self._disabled):
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
@@ -19700,7 +19702,7 @@ class Audit:
     def _scan_messages(self, known: KnownValues, revisions: Sequence[str]) -> _Matches:
         """Yield the known values, and nothing else, in the messages of commits and tags.
 
-        The messages don't count as files.
+        Their path is "commit ID", also for a tag. They don't count as files.
         """
         messages = object_ids(self._scope.folder, "commit tag", revisions)
         for oid, size, chunks in read_objects(self._scope.folder, messages):
@@ -20118,7 +20120,7 @@ class _Scanned:
     """The scan of one content: its matches, those of the files in it, and counts for the summary."""
 
     def __init__(self) -> None:
-        self.files = 0  # 1, or 0 for a file that has vanished; the files in an archive don't count
+        self.files = 0  # 1, or 0 for what couldn't be opened; the files in an archive don't count
         self.bytes = 0
         self.matches: list[tuple[Blob, list[Match]]] = []
         self.errors: list[tuple[str, str]] = []  # (path, why) of what is unreadable
