@@ -11686,7 +11686,7 @@ class Encodings:
             for text, is_wrappable in _forms_of(value, escapable):
                 text = text.strip(b"\r\n")  # bare text has none
                 forms.setdefault(text, _Form(text, value, is_wrappable))
-        self._search = _BareSearch(forms.values())
+        self._forms = _BareSearch(forms.values())
         self._escapes = _EscapeSearch(escapable)
 
     def find(self, data: bytes) -> list[_Found]:
@@ -11700,20 +11700,22 @@ class Encodings:
         There are also &quot; and %22, which stand for what the value has, a quote. What is around them is
         decoded, and has the value from 18 to 38 and from 42 to 55.
         """
-        places, _ = self._find(data, more_follows=False)
+        places, _ = self._places_and_cut(data, more_follows=False)
         return places
 
     def find_in_part(self, data: bytes) -> _Result:
         """Return the places in data that more will follow, and the cut; no place begins after it."""
-        places, cut = self._find(_without_unfinished(data), more_follows=True)
+        places, cut = self._places_and_cut(_without_unfinished(data), more_follows=True)
         return [place for place in places if place.start < cut], cut
 
-    def _find(self, data: bytes, more_follows: bool) -> _Result:
+    def _places_and_cut(self, data: bytes, more_follows: bool) -> _Result:
         """Return the places, in order, and the cut; places may begin after it."""
         bare = _Bare(data)
-        places, cut = self._search.find(bare, more_follows)
+        places, cut = self._forms.places_and_cut(bare, more_follows)
         for layer in self._escapes.decoded_parts(bare, more_follows):
-            decoded, decoded_cut = self._search.find(_Bare(layer.text), layer.is_last and more_follows)
+            decoded, decoded_cut = self._forms.places_and_cut(
+                _Bare(layer.text), layer.is_last and more_follows
+            )
             for start, end, value in decoded:
                 places.append(_Found(layer.places[start], layer.places[end], value))
             if decoded_cut < len(layer.text) or layer.is_cut:
@@ -11725,7 +11727,7 @@ class Encodings:
 
         That is the cut without regard to values that are escaped.
         """
-        _, cut = self._search.find(_Bare(data), more_follows=True)
+        _, cut = self._forms.places_and_cut(_Bare(data), more_follows=True)
         return cut
 
     def mask(self, text: AnyStr) -> AnyStr:
@@ -11957,12 +11959,15 @@ class _BareSearch:
             form.text[: len(form.text) - len(form.text.lstrip(_NOT_BARE))] for form in forms
         )
 
-    def find(self, bare: _Bare, more_follows: bool) -> _Result:
-        """Return the places of forms in the data, in any order, and the cut; places may begin after it."""
+    def places_and_cut(self, bare: _Bare, more_follows: bool) -> _Result:
+        """Return the places of forms in the data, in any order, and the cut; places may begin after it.
+
+        Without `more_follows`, the cut is the data's end, and what that cuts off is left out.
+        """
         data = bare.data
         places: list[_Found] = []
         cut = self._find_cut(bare) if more_follows else len(data)
-        for at, text in self._index.find(bare.text):
+        for at, text in self._index.beginnings(bare.text):
             start = bare.place(at)
             end = bare.place(at + len(text) - 1) + 1
             is_cut = end > len(data)
@@ -11981,17 +11986,21 @@ class _BareSearch:
         return places, cut
 
     def _find_cut(self, bare: _Bare) -> int:
-        """Return the start of a form that the end of the data cuts off, else the data's end.
+        """Return where the first form may begin that the end of the data cuts off, else the data's end.
 
         In "say correct", every end of it is compared with the forms, "ay correct" and so on: "correct" begins
-        one, so the place is 4. Ends longer than the index's reach are left out: it finds forms that are cut.
+        one, so the place is 4. Ends longer than the index's reach are left out, since the index finds those
+        forms though they are cut off.
+
+        Bytes before that place are held back, too, if they may belong to the form or to its first byte: those
+        of `_first`, and backslashes.
         """
         data = bare.data
         reach = self._index.reach
         tail = _Bare(data[-4 * reach :])  # in which places are found sooner
         if len(tail.text) < reach:  # most of it is line breaks or backslashes
             tail = bare
-        cut = len(tail.data)
+        cut = len(tail.data)  # in the tail
         for at in range(max(len(tail.text) - reach, 0), len(tail.text)):
             if not self._bare_beginnings.has(tail.text, at):
                 continue
@@ -12000,7 +12009,8 @@ class _BareSearch:
             if self._wrapped_beginnings.has(tail.text, at) or self._beginnings.has(rest, 0):
                 cut = start
                 break
-        # What forms begin with, and their bare text doesn't, may be before that; or at the end of the data.
+        # What forms begin with, and their bare text doesn't, may be before that; or, without such a form, at
+        # the end of the data.
         cut = len(tail.data[:cut].rstrip(self._first))
         if cut < len(tail.data):
             cut = len(_without_last_backslashes(tail.data[:cut]))
@@ -12039,7 +12049,7 @@ def _with_ends(data: bytes, place: _Found, text: bytes) -> _Found:
 
 
 class _Index:
-    """Texts, found in data by a few of its words.
+    """Texts, whose beginnings are found in data by a few of its words.
 
     The table has the words of four bytes at the first `gap` offsets of each text. In the data, one word is
     looked up in every `gap` bytes, so one that begins inside a text is looked up wherever the text begins.
@@ -12067,15 +12077,19 @@ class _Index:
         self._words = max(sets, key=lambda words: sys.getsizeof(words, 0))  # PyPy knows no sizes
         self._block = f"{_WORD_BYTES}s{self._gap - _WORD_BYTES}x" * _BLOCK  # a format of struct
         self._searched = _by_common_part(short)
-        # What begins more than this many bytes before the end of the data is found even if it is cut off: a
-        # longer text has a word there that is looked up.
+        # A text that begins more than this many bytes before the end of the data is found even if that cuts
+        # it off: the part that is searched for, or a word that is looked up, is all there.
         ends = [at + len(part) for part, places in self._searched.items() for at, _ in places]
         self.reach = max([_WORD_BYTES, *ends])
         if self._texts:
             self.reach = max(self.reach, self._gap + _WORD_BYTES - 2)
 
-    def find(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield where a text begins, and the text, even if the data cuts it off."""
+    def beginnings(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield each place where a text begins, and that text, in any order.
+
+        Its end may be cut off by that of the data. One that begins in the last `reach` bytes, and is cut off,
+        may be left out.
+        """
         for part, places in self._searched.items():
             found = data.find(part)
             while found >= 0:
@@ -12089,7 +12103,10 @@ class _Index:
                 yield from _texts_at(data, at, self._texts.get(data[at : at + self._gap], ()))
 
     def _find_words(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Look up one word in every `gap` bytes; yield place and word for those that the table has."""
+        """Look up one word in every `gap` bytes; yield place and word for those that the table has.
+
+        The last one may have bytes of 0 behind the end of the data.
+        """
         if not self._words:
             return
         import struct
@@ -12116,7 +12133,7 @@ def _texts_at(data: bytes, at: int, texts: Iterable[bytes]) -> Iterator[tuple[in
 
 
 def _by_common_part(texts: Iterable[bytes]) -> dict[bytes, list[tuple[int, bytes]]]:
-    """Return parts to search for, and for each the texts that have it, with its place in them.
+    """Return {part to search for: [(its place in a text, the text), …]}, with each text once.
 
     A URL has its password, and each encoding of the URL one of the password: those are searched for once.
     """
@@ -12349,22 +12366,28 @@ class _EscapeSearch:
     """
 
     def __init__(self, texts: Collection[bytes]) -> None:
-        """Collect the bytes of these texts, and those beside them; expressions are made of them on demand."""
+        """Collect the bytes of these texts, and those beside them; expressions are made of them on demand.
+
+        The search is for these, escaped in the data. Escapes that stand for the beginning of others are found
+        even without any.
+        """
         self._longest = max(map(len, texts), default=0)
         self._bare = {_bare(way) for text in texts for way in (text, text.translate(_LETTERS_OF_CONTROLS))}
         both = self._bare.union(texts)
-        # What is compared with the data: each byte of a text with at most two after it, and each of its last
-        # two bytes with at most two before it.
-        self._ahead = {text[at : at + size] for text in both for at in range(len(text)) for size in (1, 2, 3)}
+        # What is compared with what an escape stands for and the bytes beside it: each byte of a text with at
+        # most two after it, and each of its last two bytes with at most two before it.
+        self._pieces = {
+            text[at : at + size] for text in both for at in range(len(text)) for size in (1, 2, 3)
+        }
         starts = [text[: len(text) - left] for text in both for left in (0, 1)]
-        self._behind = {start[-size:] for start in starts for size in (1, 2, 3)}
+        self._last_pieces = {start[-size:] for start in starts for size in (1, 2, 3)}
         self._expressions: dict[bytes, bytes] = {}  # by the first byte; made on demand
 
     def _expression(self, sign: bytes) -> bytes:
         """Return an expression for the escapes that begin with a sign and may belong to a value."""
         if sign not in self._expressions:
             # For the bytes of values, and those with which other escapes begin.
-            ways = [_STYLES[sign].rare({*b"".join([*self._ahead, *_STYLES])}).encode()]
+            ways = [_STYLES[sign].rare({*b"".join([*self._pieces, *_STYLES])}).encode()]
             if sign == b"&":
                 doubled = b"|".join([*_usual_beside(self._bare, b"&amp;"), *ways])
                 ways = [*_usual_beside(self._bare, b"&"), *ways, b"amp;(?:%s)" % doubled]
@@ -12374,7 +12397,9 @@ class _EscapeSearch:
     def decoded_parts(self, bare: _Bare, more_follows: bool) -> Iterator[_Layer]:
         """Yield the text around escapes that may belong to a value, decoded in several ways.
 
-        These are each style, all of them at once, and any two of these one after the other.
+        These are each style, all of them at once, and any two of these one after the other; what several of
+        them make of it is yielded once. With `more_follows`, an escape that the data's end cuts off is left
+        out.
         """
         data = bare.data
         for start, end in _merge_ranges(self._longest * _MAX_ESCAPED, self._find_escapes(bare)):
@@ -12419,17 +12444,17 @@ class _EscapeSearch:
         elif last in _STYLES:
             return True
         if following[:1] in _STYLES:
-            if last + following[:1] in self._ahead:  # what looks like an escape may be the value's own
+            if last + following[:1] in self._pieces:  # what looks like an escape may be the value's own
                 return True
             following = _decode(following)[:1]
             if following in _STYLES:
                 return True
-        if last + following in self._ahead:  # what follows may be the value's next bytes
+        if last + following in self._pieces:  # what follows may be the value's next bytes
             return True
-        if last in self._behind:  # near its end, what precedes may be the bytes before
+        if last in self._last_pieces:  # near its end, what precedes may be the bytes before
             start = match.start()
             before = cast("re.Match[bytes]", _BEFORE.search(match.string, max(start - 2, 0), start))
-            if (before[0] + decoded)[-3:] in self._behind:
+            if (before[0] + decoded)[-3:] in self._last_pieces:
                 return True
         # What is beside HTML's usual ones has been compared.
         return escape[:1] == b"&" and escape.replace(b"&amp;", b"&") in _USUAL
@@ -15035,7 +15060,8 @@ def _first_candidate(
     """Return the value that a match leads up to, as a candidate, or None if the match sets no value.
 
     It sets none if the name is compared or only mentioned; if a call, a reference of ours or prose follows;
-    or if the name is an option in a list, and the next item isn't its value.
+    or if the name is an option in a list, and the next item isn't its value. What a call types into a field,
+    passwordField.fill("…"), is assigned to the field, by "="; so is an option's value in a list.
     """
     if _is_compared(name.text, language, match) or _OUR_REFERENCE.match(text, match.end()):
         return None
@@ -16275,7 +16301,8 @@ _MEMBERS = lazily(r"[*@?]?[A-Za-z_]\w*(?:(?:\??\.|::|#)[A-Za-z_]\w*)*(?:\$\d)?\Z
 def is_weak_password(c: Candidate) -> bool:
     """Return whether a candidate sets a password to words that anybody would try, or to a variation on them.
 
-    The secret of an application counts, too, if it is in the environment, a literal of words and digits, or a
+    A password is what has a name whose last word is one's. The secret of an application counts, too: in
+    settings, if its name is in capitals; in source, if it is a chosen word and digits; anywhere, if it is a
     phrase.
     """
     words = words_of(c.name.rstrip("0123456789"))
@@ -16658,7 +16685,8 @@ def _is_word(c: Candidate) -> bool:
     """Return whether the value is a number, a name or words, under a name that isn't a password's.
 
     What authenticates has to look random, and a key has to be long, to have symbols, or to look random: most
-    others find or name something.
+    others find or name something. A weak password isn't a word by this. A list of names as an argument is one
+    even for a password.
     """
     value = c.value
     if c.separator == "(" and value.isalpha() and _ENDS_LIST.match(c.after):  # setPass(["model", "id"])

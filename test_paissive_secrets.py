@@ -20427,7 +20427,7 @@ def test_mask_agrees_with_its_plain_meaning_wherever_writes_end(values, parts, p
     chunks = [data[start:end] for start, end in zip(places, places[1:])]
     encodings = ps.Encodings(values)
     assert masked(chunks, encodings=encodings) == plainly_masked(
-        data, [form.text for forms in encodings._search._forms.values() for form in forms]
+        data, [form.text for forms in encodings._forms._forms.values() for form in forms]
     )
 
 
@@ -24226,7 +24226,7 @@ FAILS_TO_MASK = f"""
 import sys, {MODULE.stem} as ps
 sys.argv[0] = "{MODULE.stem}"
 def fail(*_, **__): raise ValueError("{SAFE}")
-ps.Encodings._find, ps._IS_PROGRAM = fail, True
+ps.Encodings._places_and_cut, ps._IS_PROGRAM = fail, True
 ps.run_as_program()
 """
 
