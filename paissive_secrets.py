@@ -14718,10 +14718,11 @@ class Candidate(NamedTuple):
     start: int  # of the value, behind its quote
     end: int
     kind: str  # what the name is about: a key of _SECRET_WORDS
-    name: str  # this, the value and the line are text with one character for each byte
+    # This, the value and the line are text with one character for each byte.
+    name: str  # as it is in the text, or without what only types into it: passwordField.fill
     separator: str  # between name and value; "_" for a space, "=" also for what is read like it
     quote: str  # as it is in the text, such as \" or &quot;; "" around a bare value
-    value: str
+    value: str  # not always what is at its places: a string may be in several parts, or encoded
     language: str  # the kind of a _Language, but "config" for JSON_SETTINGS
     before: str = ""  # the line up to the name, its last 200 bytes, also where the value is on another line
     after: str = ""  # the line from the value's end on, with the closing quote; its first 120 bytes
@@ -14833,8 +14834,9 @@ class _KeywordSearch:
     def find_words(self, text: bytes, language: _Language) -> tuple[list[_Word], dict[int, _Values]]:
         """Return the words of a text, in order, and the values known for them, by their rare letters' places.
 
-        A word may begin inside another. Only lines that differ from the last text are searched: in a history,
-        that is mostly a version of the same file. Without this, a history takes twice as long.
+        A word may begin inside another. Only lines that differ from the last text in this language are
+        searched: in a history, that is mostly a version of the same file. Without this, it takes twice as
+        long.
         """
         source = language.kind == "source"
         last, last_language, words, known = self._last.get(source, (b"", language, [], {}))
@@ -15249,7 +15251,10 @@ def latin1(part: bytes) -> str:
 
 @cache
 def _quote_regex(quote: bytes) -> re.Pattern[bytes]:
-    """Return the expression of the text, group 1, up to this closing quote; what is escaped belongs to it."""
+    """Return the expression of the text, group 1, up to this closing quote or the end of the line.
+
+    What is escaped belongs to it, but in a string in a string and between &quot;.
+    """
     if quote.startswith(b"\\"):  # in a string
         return re.compile(rb"([^\\\n%s]{1,300})" % quote[-1:])
     if quote.startswith(b"&"):  # &quot;
@@ -18048,8 +18053,8 @@ def _spans_in_json(text: bytes, custom: tuple[Rule, ...], depth: int = 1) -> Ite
 def custom_rule(name: str, pattern: str) -> Rule:
     """Return the rule that a project defines as "acmw_(live|test)_ {A32}": a prefix and a shape.
 
-    Raises BadValue unless the name is new and a word, the prefix literal, the shape linear (classes, at most
-    one with a range), and a sample of it found with the rule's confidence.
+    Raises BadValue unless the name is new and a word, the prefix literal and no shorter than 3 characters,
+    the shape linear (classes, at most one with a range), and a sample found with the rule's confidence.
     """
     prefix, _, shape = map(str.strip, pattern.strip().partition(" "))
     if not re.fullmatch(r"[\w-]+", name):
@@ -19168,7 +19173,8 @@ def _unpack(
 ) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Yield the files of an archive as `unpack` does, but raise zipfile's, tarfile's and gzip's own errors.
 
-    What is none of these formats is yielded as one file: the content of a .gz that holds no tar.
+    Raise BadValue for zstd and for what is refused in a zip or a tar. What is none of these formats is
+    yielded as one file: the content of a .gz that holds no tar.
     """
     file = _file_of(chunks)
     head = file.read(512)
@@ -19299,7 +19305,7 @@ def _file_of(chunks: Iterable[bytes]) -> IO[bytes]:
 
 
 class _Chunks(io.RawIOBase):
-    """A file that is made of chunks as they are needed."""
+    """A file that is made of chunks as they are needed; it ends with them, or with an empty one."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
