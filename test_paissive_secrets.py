@@ -1345,6 +1345,18 @@ def test_structure_a_mutants_test_may_take_five_times_what_it_takes_otherwise(tm
     assert tests == [f"{mutate.TESTS}::test_a", f"{mutate.TESTS}::test_b"]
 
 
+@pytest.mark.parametrize("failed", ["setup", "call", "teardown", "none"])
+def test_structure_a_worker_reports_each_test_and_a_setup_or_teardown_that_fails(monkeypatch, failed):
+    conftest = runpy.run_path(str(ROOT / ".ci" / "conftest.py"))
+    steps = ["setup", "call", "teardown"]
+    reports = [unittest.mock.Mock(when=step, passed=step != failed) for step in steps]
+    monkeypatch.setattr("_pytest.runner.runtestprotocol", lambda *args, **more: reports)
+    hooks = unittest.mock.Mock()
+    conftest["FewReports"].pytest_runtest_protocol(unittest.mock.Mock(ihook=hooks), None)
+    reported = [call.kwargs["report"].when for call in hooks.pytest_runtest_logreport.call_args_list]
+    assert reported == [step for step in steps if step in ("call", failed)]
+
+
 SECTIONS_OF_TESTS = """# === Sums ===
 def test_a(): pass
 BLANK

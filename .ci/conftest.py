@@ -4,6 +4,9 @@ It happens in a process of its own, since a process that forks many others had b
 collected rarely meanwhile, or it takes half as long again.
 
 The tests' folders are in memory where they can be: a disk would be busy with their thousands of small files.
+
+A worker of pytest-xdist reports a set-up or a teardown only if it didn't pass, as it does with
+collections: to send, read and count reports takes more than many a test.
 """
 
 import contextlib
@@ -16,6 +19,7 @@ import tempfile
 import warnings
 
 import pytest
+from _pytest import runner
 
 try:
     import fcntl
@@ -28,9 +32,23 @@ MEMORY = "/dev/shm"  # of Linux
 MIN_FREE_BYTES = 2 * 1024**3  # what the tests may take of it, and pytest keep of the last three runs
 
 
-def pytest_configure():
+def pytest_configure(config):
+    if hasattr(config, "workerinput"):
+        config.pluginmanager.register(FewReports())
     if "TMPDIR" not in os.environ and is_for_programs(MEMORY):
         tempfile.tempdir = os.environ["TMPDIR"] = MEMORY  # for this process and those it starts
+
+
+class FewReports:
+    @staticmethod
+    def pytest_runtest_protocol(item, nextitem):
+        """Do what pytest does, but for the reports that say nothing."""
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for report in runner.runtestprotocol(item, nextitem=nextitem, log=False):
+            if report.when == "call" or not report.passed:
+                item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
 
 
 def is_for_programs(folder):
