@@ -17182,8 +17182,8 @@ def _is_in_module_docs(text: bytes, c: Candidate) -> bool:
 def _is_only_set(text: bytes, c: Candidate) -> bool:
     """Return whether a test sets a word for a password, or a number, and nothing beside it logs in with that.
 
-    What is passed to a call, or is in a mapping, has to be in the text again for a login. A variable may be
-    used anywhere in it.
+    What is passed to a call, or is in a mapping, has to be within 2,000 bytes again for a login. A variable
+    may be used anywhere in the text.
     """
     if c.language not in ("source", "shell") or not is_word_for_password(c) or not _is_test(text):
         return False
@@ -17618,8 +17618,9 @@ def _keywords() -> frozenset[bytes]:
 
 
 def _match_patterns(patterns: list[KeywordPattern], text: bytes, at: int) -> Detected:
-    """Return ([span], where to go on) of the first pattern that matches around a keyword that ends at `at`.
+    """Return ([span], where to go on) of the first pattern that fits around a keyword that ends at `at`.
 
+    It fits if its expression matches and the check of its rule, if there is one, finds nothing wrong.
     Return ((), at) if none does; so do the other detectors for a keyword that leads to nothing.
     """
     for pattern in patterns:
@@ -18697,7 +18698,10 @@ def ask_about_file(path: str, *args: str) -> str:
 
 
 def is_committable(path: str) -> bool:
-    """Return whether git tracks a file or would add it: doesn't ignore it; False outside of a repository."""
+    """Return whether git tracks a file, or would add it: the file is there, and git doesn't ignore it.
+
+    False outside of a repository.
+    """
     return bool(ask_about_file(path, "ls-files", "-co", "--exclude-standard"))
 
 
@@ -18962,8 +18966,8 @@ def _files_of_git(names: Iterable[str], root: str, shown: str, which: FileFilter
 def _walk(root: str, shown: str, which: FileFilter) -> Iterator[str]:
     """Yield the regular files below a folder, relative to it, and each repository in it as one path.
 
-    A folder's files come first, in order, then its folders. Links, devices, .git, vendored and excluded
-    folders and files are left out; a folder that can't be listed is reported as unreadable. Files are
+    A folder's files come first, in order, then its folders. Links, devices, .git folders, vendored ones, and
+    excluded folders and files are left out; a folder that can't be listed is reported as unreadable. Both are
     excluded and reported as they are shown: with `shown` before them.
     """
     pending = [""]
