@@ -6920,7 +6920,7 @@ class FileStore(LockingStore):
         self._files.check_exists()
 
     def policy_store(self) -> FileStore:
-        """Return the policies as a store, with the same keys."""
+        """Return the policies as a store, opened together with this one."""
         policies = FileStore(self.folder)
         policies._files = self._files
         policies._entries = self._files.policies
@@ -7775,7 +7775,8 @@ class Transport:
     def _check_idle(self, connection: Any) -> Any:
         """Return an idle connection if it is still usable; hang up and return None if it isn't.
 
-        If it has received a response that no request asked for, use no connection twice from now on.
+        The lock is held. If it has received a response that no request asked for, use no connection twice
+        from now on.
         """
         import ssl
 
@@ -7910,7 +7911,8 @@ class Exchange:
     def send(self, url: str) -> None:
         """Make one attempt, which may follow a redirect, and fill in all fields.
 
-        A failure of the connection, or a response that isn't Vault's, is in `failure`; it isn't raised.
+        A failure of the connection, a response that isn't Vault's, or certificates that can't be loaded are
+        in `failure`, and aren't raised.
         """
         from http.client import HTTPException
 
@@ -7960,7 +7962,10 @@ class Exchange:
         return request
 
     def may_follow(self, code: int, url: str, target: str) -> bool:
-        """Return whether to follow a redirect; if so, note whether the first server may have acted."""
+        """Return whether to follow a redirect; if so, note whether the first server may have acted.
+
+        Raise ValueError for a target with a bad port.
+        """
         # Others ask for a GET (RFC 9110, section 15.4), whose success would look like a write's.
         asks_for_same = code in (307, 308) or self.request.method == "GET"
         is_safe = self.request.idempotent or self._is_direct
@@ -8254,7 +8259,10 @@ def _time_left(deadline: float) -> float:
 
 
 def _host_and_port(url: str) -> tuple[str, int]:
-    """Return the host, "" if there is none, and the port, or the default one."""
+    """Return the host of an http or https URL, "" if there is none, and the port, or the default one.
+
+    Raise ValueError for a port that isn't valid.
+    """
     parts = split_url(url)
     return parts.hostname or "", parts.port or {"http": 80, "https": 443}[parts.scheme]
 
@@ -9116,7 +9124,7 @@ class VaultStore(Store):
         return (name for name in self._names_of_fields(paths) if name.startswith(prefix))
 
     def names_for(self, variables: Iterable[str]) -> Iterator[str]:
-        """Yield the fields of secrets whose variables may be among these.
+        """Yield the fields whose names or variables may be among these.
 
         No other secret is read, and each once. Of names that begin with a
         mount, yield those that exist, and all in mounts other than KV.
@@ -11037,8 +11045,10 @@ def import_secrets(store: Store, values: Mapping[str, str], where: str, *, repla
     """Store those of these values that the store doesn't have yet, and read all of them back.
 
     Raise BadName or BadValue for what the store can't have, and Conflict, without `replace`, if it has
-    another value for a name, and while one is being rotated: then nothing is stored. Raise Conflict, too, if
-    it returns another value afterwards; `where` names the text that was imported.
+    another value for a name, and while one is being rotated: then nothing is stored. In a store that sets one
+    after the other, as Vault does, what goes wrong between two of them is an error that says how many are
+    set. Raise Conflict, too, if it returns another value afterwards; `where` names the text that was
+    imported.
     """
     check_settable(store, *values)
     held = store.own_values(values)
@@ -11257,7 +11267,10 @@ def fill_template(text: str, escape: str, where: str, resolve: _Write) -> str:
 
 
 def _writes(stretches: _Stretches, text: str, escape: str) -> Iterator[_Write]:
-    """Yield for each mark how to write a value in its place; outside the stretches, any is refused."""
+    """Yield for each mark how to write a value in its place; outside the stretches, any is refused.
+
+    The stretches are in order, and don't overlap.
+    """
     elsewhere = _refuse(escape)
     at = 0
     for start, end, write in stretches:
@@ -11493,7 +11506,7 @@ def _parts_of_yaml(text: str) -> Iterator[_Part]:
         elif text[at] in "|>":
             if kind != "block" or last in _SCALARS:
                 return  # it may be text, which continues that scalar
-            if len(match["indent"]) <= _column_of_parent(text, at):
+            if len(match["indent"]) <= max(_column_of_parent(text, at), 0):
                 return  # nothing is indented below it, so where does it end?
         elif kind == "plain" and not depth and not is_key:
             end = _end_of_plain(text, at, end)

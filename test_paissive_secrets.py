@@ -19979,6 +19979,8 @@ UNCERTAIN = [
     ("yaml", "a:\n  b: |\n \tc: @"),
     ("yaml", "a: &@ b"),
     ("yaml", "a: |\nb: @"),
+    ("yaml", "|\n@"),
+    ("yaml", "|\n---\na: @"),
     ("yaml", "[@\n more text]"),
     ("yaml", "{a: @ b\n more text}"),
     ("yaml", "{a: some\n text @}"),
