@@ -2434,6 +2434,8 @@ class Store:
     methods are used; a KeyError of its `get` or `delete` means NotFound.
     """
 
+    backend_name = ""  # by which the command line chooses this class, if it does
+
     # The four that a store must have.
 
     def get(self, name: str) -> str:
@@ -2579,7 +2581,7 @@ class Store:
             with suppress(BadName):  # not every name has stages
                 stages[self.stage_name(name, "pending")] = name
         for stage in self.get_all(stages):
-            raise unfinished_error(stages[stage])
+            raise unfinished_error(stages[stage], self.backend_name)
 
     def check_no_conflict(self, values: Mapping[str, str], *, replace: bool) -> None:
         """Raise Conflict if a rotation of one of these is unfinished.
@@ -2837,6 +2839,8 @@ def as_store(candidate: object) -> Store | None:
 class MemoryStore(Store):
     """A dict, for tests and for the life of a process."""
 
+    backend_name = "memory"
+
     def __init__(self) -> None:
         self._values: dict[str, str] = {}
         self._id = os.urandom(8).hex()  # so that policies of other such stores aren't taken for its own
@@ -2938,9 +2942,15 @@ def with_suggestion(error: NotFound, store: Store, name: str) -> NotFound:
     return NotFound(error.message, hint=f"did you mean {show(similar)}? if not, {error.hint}")
 
 
-def unfinished_error(name: str) -> Conflict:
+def backend_option(backend: str) -> str:
+    """Return " --backend B" if a command needs that to use this backend, "" if it is `backend_name`'s ""."""
+    default = os.environ.get("PAISSIVE_BACKEND") or "env"
+    return "" if backend in ("", "memory", default) else f" --backend {backend}"
+
+
+def unfinished_error(name: str, backend: str) -> Conflict:
     """Return the error for an operation that is impossible while a rotation has a pending value."""
-    word = shell_word(name)
+    word = shell_word(name) + backend_option(backend)
     hint = f"use: rotate resume {word}, or: rotate abort {word} (--force if a step of its policy fails)"
     return Conflict(f"a rotation of {show(name)} was left unfinished", hint=hint)
 
@@ -3001,7 +3011,8 @@ class Policies:
         # The version stands before the JSON, so that a later one may be written in another way.
         found = re.fullmatch("version ([0-9]{1,9})", first_line)
         version = int(found[1]) if found else None
-        _check_version(version, where, f"rotate unschedule {shell_word(name)}, then schedule it again")
+        word = shell_word(name) + backend_option(self.store.backend_name)
+        _check_version(version, where, f"rotate unschedule {word}, then schedule it again")
         return parse_json(text, where)
 
     def change(self, name: str, changes: Mapping[str, Any]) -> None:
@@ -3043,7 +3054,8 @@ class Policies:
             current = self.store.get_all([name]).get(name)
             # A value that is current again must not be revoked.
             if "revoke" in self.get(name) and not is_same(previous, current):
-                hint = f"use: rotate drop {shell_word(name)}, or with --force if it can't be revoked"
+                word = shell_word(name) + backend_option(self.store.backend_name)
+                hint = f"use: rotate drop {word}, or with --force if it can't be revoked"
                 raise Conflict(f"the previous value of {show(name)} has yet to be revoked", hint=hint)
 
     def spelling_of(self, name: str) -> str:
@@ -3783,6 +3795,8 @@ class EnvironmentStore(LockingStore):
     DB_PASSWORD.
     """
 
+    backend_name = "env"
+
     def __init__(self, dotenv: StrPath | None = None) -> None:
         """Choose the file, "" for none; nothing is read yet."""
         self._dotenv = None if dotenv is None else os.fspath(dotenv)
@@ -3972,7 +3986,7 @@ class EnvironmentStore(LockingStore):
         assigned = self._load().assigned
         for name in names:
             if variable_name(name + STAGES["pending"]) in assigned:
-                raise unfinished_error(name)
+                raise unfinished_error(name, self.backend_name)
 
     # Names, and where their values are.
 
@@ -5755,8 +5769,8 @@ POLICY_TITLE = "/rotation/"
 _MEMBER_FILES = ("identity.age", "recipient.age")
 # What to do about a file that is sealed to another identity, by its folder.
 _ADVICE = {
-    "secrets": "if it was meant: delete {0}, then set or rotate it again",
-    "rotation": "if it was meant: rotate unschedule {0}, then schedule it again",
+    "secrets": "if it was meant: delete {0}{1}, then set or rotate it again",
+    "rotation": "if it was meant: rotate unschedule {0}{1}, then schedule it again",
     "members": "if it was meant: member add {0} age1…, or else: member remove {0}",
 }
 # Secrets a.age/b and a would need a folder and a file at one path.
@@ -5889,7 +5903,8 @@ class SealedFolder:
         word = shell_word(name)
         if isinstance(error, WrongKey):
             problem = f"{path} was sealed to another identity{in_last_commit(path)}"
-            return WrongKey(problem, hint=_ADVICE.get(folder, "restore it from a copy").format(word))
+            option = backend_option("file")
+            return WrongKey(problem, hint=_ADVICE.get(folder, "restore it from a copy").format(word, option))
         if folder == "members":
             return error.reworded(error.message, f"{error.hint}, or else: member remove {word}")
         return error
@@ -6736,6 +6751,8 @@ class FileStore(LockingStore):
     it. Threads may share a store.
     """
 
+    backend_name = "file"
+
     def __init__(self, folder: StrPath | None = None) -> None:
         """Choose the folder, which is opened once something is asked for.
 
@@ -6888,7 +6905,7 @@ class FileStore(LockingStore):
         for name in names:
             with suppress(BadName):  # a name of maximal length has no stages
                 if os.path.lexists(self._path(self.stage_name(name, "pending"))):
-                    raise unfinished_error(name)
+                    raise unfinished_error(name, self.backend_name)
 
     def sealed_folder(self) -> str:
         """Return the folder with a file for each secret."""
@@ -8941,6 +8958,8 @@ class VaultStore(Store):
     hint), Denied, VaultSealed, Locked (no login), Unavailable.
     """
 
+    backend_name = "vault"
+
     def __init__(self, **settings: str | bool | float | None) -> None:
         """Read the settings, but connect only when something is asked for.
 
@@ -9878,7 +9897,7 @@ def _check_not_pending(path: str, old: Json, new: Json, *, is_whole: bool) -> No
         if field != base + STAGES["pending"]:
             continue
         if old.get(base) != new.get(base) or (is_whole and field not in new):
-            raise unfinished_error(path if base == _FIELD else f"{path}#{base}")
+            raise unfinished_error(path if base == _FIELD else f"{path}#{base}", VaultStore.backend_name)
 
 
 def _change_to(name: str, value: str, *, replace: bool = True) -> _Change:
@@ -10476,20 +10495,8 @@ def _reference_error(error: SecretsError, reference: str, target: Store, trail: 
     if type(error) is not NotFound:
         return error.seen_in(where)
     _, name = _parse_reference(reference)
-    hint = f"set it with: set {shell_word(name)}{backend_option(target)}"
+    hint = f"set it with: set {shell_word(name)}{backend_option(target.backend_name)}"
     return NotFound(f"no secret named {show(name)}, which {where} refers to", hint=hint)
-
-
-def _backend_of(store: Store) -> str:
-    """Return the name of the store's backend; "" for a class of the caller's."""
-    return next((each for each, kind in STORES.items() if type(store) is kind), "")
-
-
-def backend_option(store: Store) -> str:
-    """Return " --backend B" if a command needs that to use the store, else ""."""
-    backend = _backend_of(store)
-    default = os.environ.get("PAISSIVE_BACKEND") or "env"
-    return "" if backend in ("", "memory", default) else f" --backend {backend}"
 
 
 def hook_assignment(store: Store) -> str:
@@ -10497,7 +10504,7 @@ def hook_assignment(store: Store) -> str:
 
     Git sets GIT_PREFIX for its hooks.
     """
-    variable = {"file": "PAISSIVE_SECRETS_DIR", "env": "PAISSIVE_ENV_FILE"}.get(_backend_of(store), "")
+    variable = {"file": "PAISSIVE_SECRETS_DIR", "env": "PAISSIVE_ENV_FILE"}.get(store.backend_name, "")
     path = os.environ.get(variable)
     if not path or "GIT_PREFIX" not in os.environ:
         return ""
@@ -12896,8 +12903,9 @@ class _Rotation:
         policies.store.check_may_run_commands()
         self._name = name
         self._shown = show(name)  # in a message
-        self._word = shell_word(name)  # in a command that a hint names
         self._store = policies.store
+        # In a command that a hint names.
+        self._word = shell_word(name) + backend_option(self._store.backend_name)
         self._policies = policies
         self._functions = functions
         self._lock = lock
@@ -13061,7 +13069,7 @@ class _Rotation:
             return
         is_done = self.policy and "started" not in self.policy and is_same(pending, self.value("current"))
         if not is_done:
-            raise unfinished_error(self._name)
+            raise unfinished_error(self._name, self._store.backend_name)
 
     def _check_pending(self, value: str) -> None:
         """Raise Conflict unless this is still the pending value: another machine may have set another."""
@@ -13154,7 +13162,7 @@ class _Rotation:
         with suppress(SecretsError):  # of the store: that the step has failed matters more
             if kind == "revoke" and self.value("pending") is None:
                 return f"then repeat it, or give it up: rotate drop {self._word} --force"
-        return f"fix that, then {unfinished_error(self._name).hint}"
+        return f"fix that, then {unfinished_error(self._name, self._store.backend_name).hint}"
 
 
 def _last_lines(values: Iterable[str], printed: bytes, errors: bytes) -> str:
@@ -20065,7 +20073,7 @@ class KnownValues:
         self.notes: list[str] = []
         # What a command needs before and after it to use this store.
         self.assignment = hook_assignment(store)
-        self.backend_option = backend_option(store)
+        self.backend_option = backend_option(store.backend_name)
         self.own_file = real_path(store.plaintext_file() or os.devnull)
         if ask_about_file(self.own_file, "ls-files"):
             self.own_file = os.devnull  # what git tracks is a leak like any other
@@ -22207,7 +22215,8 @@ def cmd_rotate_schedule(args: Namespace) -> int:
 def cmd_rotate_unschedule(args: Namespace) -> int:
     """Remove the policy of a secret, which stays as it is."""
     if not _rotation(args).unschedule(args.name):
-        raise NotFound(f"{show(args.name)} isn't scheduled", hint="see: rotate due")
+        option = backend_option(_persistent_store(args).backend_name)
+        raise NotFound(f"{show(args.name)} isn't scheduled", hint=f"see: rotate due{option}")
     return 0
 
 
@@ -22218,6 +22227,7 @@ def cmd_rotate_due(args: Namespace) -> int:
     Exit 2 if nothing is scheduled.
     """
     rotation = _rotation(args)
+    backend = _persistent_store(args).backend_name
     dates = rotation.due_dates()
     unfinished = rotation.unfinished()
     if not unfinished:  # which needs no policy
@@ -22231,7 +22241,7 @@ def cmd_rotate_due(args: Namespace) -> int:
     else:
         for name in sorted({*found["due"], *unfinished}):
             print(name)
-        for _, error in _unfinished_problems(unfinished):
+        for _, error in _unfinished_problems(unfinished, backend):
             _say(str(error))
         if found["later"]:
             _say("due later: " + ", ".join(f"{name} {date}" for name, date in found["later"].items()))
@@ -22281,12 +22291,20 @@ def cmd_rotate_now(args: Namespace) -> int:
         rotated.append(name)
 
     code = _act_on_each(names, rotate)
-    secrets = store.sealed_folder()
-    has_new_values = rotated or (code and rotation.unfinished())  # one that failed may have a pending value
-    if has_new_values and secrets and is_committable(secrets):
-        commit = f"commit {os.path.dirname(secrets)} and push it"
-        _say(f"note: {commit}: what is deployed from git has the old values until then")
+    if rotated:
+        _note_to_commit(store)
+    elif code and rotation.unfinished():
+        _note_to_commit(store, "a new value is pending there, and may be in use")
     return code
+
+
+def _note_to_commit(
+    store: Store, reason: str = "what is deployed from git has the old values until then"
+) -> None:
+    """Say that the sealed files have to be committed, and why; nothing if git ignores them."""
+    secrets = store.sealed_folder()
+    if secrets and is_committable(secrets):
+        _say(f"note: commit {os.path.dirname(secrets)} and push it: {reason}")
 
 
 def _new_value(args: Namespace, store: Store) -> str | None:
@@ -22311,6 +22329,7 @@ def cmd_rotate_rollback(args: Namespace) -> int:
     A rotation to it: the policy's steps run with the previous value.
     """
     _rotation(args).rollback(args.name)
+    _note_to_commit(_persistent_store(args))
     return 0
 
 
@@ -22321,6 +22340,7 @@ def cmd_rotate_resume(args: Namespace) -> int:
     Goes on with its new value, from the step at which it ended; see: rotate due.
     """
     _rotation(args).resume(args.name)
+    _note_to_commit(_persistent_store(args))
     return 0
 
 
@@ -22681,7 +22701,7 @@ def _state_and_problems(store: Store) -> tuple[list[tuple[str, Any]], list[_Prob
         rotation = SecretRotation(store)
         try:
             unfinished = rotation.unfinished()
-            problems += _unfinished_problems(unfinished)
+            problems += _unfinished_problems(unfinished, store.backend_name)
             rows.append(("due", sorted({*rotation.due(), *unfinished})))
         except SecretsError as error:  # the policies can't be read
             problems.append((_code_of(error), error))
@@ -22702,11 +22722,11 @@ def _status_text(value: Any) -> str:
     return str(value)
 
 
-def _unfinished_problems(unfinished: Mapping[str, UnfinishedRotation]) -> list[_Problem]:
+def _unfinished_problems(unfinished: Mapping[str, UnfinishedRotation], backend: str) -> list[_Problem]:
     """Return unfinished rotations as problems, with the step and since when, if these are known."""
     problems: list[_Problem] = []
     for name, rotation in unfinished.items():
-        error = unfinished_error(name)
+        error = unfinished_error(name, backend)
         if rotation.step:
             error.message += f", at {rotation.step}"
         if rotation.since:
@@ -22833,7 +22853,7 @@ def cmd_member_remove(args: Namespace) -> int:
     # The member may have the values: a new identity keeps only new ones from them.
     for name in args.manager.list_secrets(backend=store):
         command = "rotate now" if name in scheduled else "set"
-        print(f"next: {command} {shell_word(name)}{backend_option(store)}")
+        print(f"next: {command} {shell_word(name)}{backend_option(store.backend_name)}")
     _warn_of_new_identity(store, fingerprint)
     _say(f"{show(args.name)} knew the values above; if the master password, too: password, then rekey")
     return 0

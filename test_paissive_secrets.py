@@ -11447,8 +11447,8 @@ def test_status_names_what_does_not_open_and_who_wrote_it(files, team, say, tmp_
     assert sorted(problem.partition("; ")[0].partition(by)[0].rstrip() for problem in problems) == sorted(
         [most, f"{tmp_path}/{APP_DB}: {CUT}", *(str(path.absolute()) for path in stale)]
     )
-    ends = ["see: status", "delete DB, then set or rotate it again", "restore it from a copy"]
-    ends += ["rotate unschedule DB, then schedule it again", "or else: member remove bob"]
+    ends = ["see: status", "delete DB --backend file, then set or rotate it again", "restore it from a copy"]
+    ends += ["rotate unschedule DB --backend file, then schedule it again", "or else: member remove bob"]
     assert [end for end in ends if not any(problem.endswith(end) for problem in problems)] == []
     clock[0] += 1
     say("delete", "DB", "--backend", "file")
@@ -22355,9 +22355,7 @@ def test_a_previous_value_that_the_next_one_displaces_before_its_time_is_revoked
     assert (revoked, capsys.readouterr().err) == ([OLD, "one", "two"], "")
 
 
-UNFINISHED = (
-    "Conflict: a rotation of 'A_TOKEN' was left unfinished; use: rotate resume A_TOKEN, or: rotate abort"
-)
+UNFINISHED = "Conflict: a rotation of 'A_TOKEN' was left unfinished; use: rotate resume A_TOKEN"
 
 
 def test_nothing_replaces_or_ends_what_a_rotation_is_about_until_it_is_finished(
@@ -22663,7 +22661,7 @@ def older_module(commit="e8d51d2"):
 
 
 def test_a_sealed_policy_of_another_version_is_refused_by_name(files):
-    advice = "isn't of version 2; rotate unschedule DB, then schedule it again"
+    advice = "isn't of version 2; rotate unschedule DB --backend file, then schedule it again"
     for first, said in {
         "version 3\n": "was written by a newer version; use a copy of that one",
         "": advice,
@@ -22675,11 +22673,13 @@ def test_a_sealed_policy_of_another_version_is_refused_by_name(files):
 def test_a_command_in_a_hint_about_a_policy_quotes_the_name(files):
     policies, name = ps.Policies(files), "$(id)"
     files.policy_store().set(name, "{}")
-    assert refusal(policies.get, name).endswith("; rotate unschedule '$(id)', then schedule it again")
+    assert refusal(policies.get, name).endswith(
+        "; rotate unschedule '$(id)' --backend file, then schedule it again"
+    )
     files.policy_store().delete(name)
     policies.change(name, {"every": "1d", "revoke": "true"})
     files.set_all({name: NEW, files.stage_name(name, "previous"): OLD})
-    assert "; use: rotate drop '$(id)', or with" in refusal(policies.check_settled, name)
+    assert "; use: rotate drop '$(id)' --backend file, or with" in refusal(policies.check_settled, name)
 
 
 # What a failing step says.
@@ -22923,15 +22923,19 @@ def test_rotate_now_says_what_has_to_be_committed_even_if_one_of_several_fails(r
     commit(repository)  # or git has no log, and is asked at each access
     store = sealed_store(repository, monkeypatch)
     rotation = ps.SecretRotation(store)
-    for name, apply in {"A_TOKEN": "true", "B_TOKEN": "false"}.items():
+    for name, apply in {"A_TOKEN": "true", "B_TOKEN": "test -e README2"}.items():
         store.set(name, OLD)
         rotation.schedule(name, "1s", apply=apply)
     monkeypatch.setattr(ps, "utc_now", lambda: "2099-01-01T00:00:00Z")
     note = f"note: commit {repository}/.paissive and push it: what is deployed from git has the old values"
     code, said = say("rotate", "now", "--backend", "file")
     assert (code, f"{note} until then\n" in said, "rotated A_TOKEN\n" in said) == (2, True, True)
-    code, said = say("rotate", "now", "B_TOKEN", "--backend", "file")  # its new value is pending there
-    assert (code, f"{note} until then\n" in said) == (2, True)
+    code, said = say("rotate", "now", "B_TOKEN", "--backend", "file")
+    pending = note.partition(" what")[0] + " a new value is pending there, and may be in use\n"
+    assert (code, pending in said, "rotate resume B_TOKEN --backend file, or" in said) == (2, True, True)
+    (repository / "README2").touch()
+    for end in ("resume", "rollback"):
+        assert say("rotate", end, "B_TOKEN", "--backend", "file") == (0, f"{note} until then\n")
     (repository / ".gitignore").write_text(".paissive\n")
     assert say("rotate", "now", "A_TOKEN", "--backend", "file") == (0, "rotated A_TOKEN\n")
 
@@ -38965,7 +38969,8 @@ def test_status_of_encrypted_files_has_truth_values_and_what_is_due_or_unfinishe
     wanted["due"] = ["DB", "app/db"]
     assert {key: found[key] for key in wanted} == wanted
     message = "a rotation of 'app/db' was left unfinished, at apply since 2027-01-15T08:00:00Z"
-    hint = "use: rotate resume app/db, or: rotate abort app/db (--force if a step of its policy fails)"
+    hint = "use: rotate resume app/db --backend file, or: rotate abort app/db --backend file "
+    hint += "(--force if a step of its policy fails)"
     assert (status, found["problems"]) == (
         2,
         [{"code": "unfinished-rotation", "message": message, "hint": hint}],
