@@ -1296,6 +1296,8 @@ def is_token(value: str) -> bool:
 # text without NUL. `is_secret` alone decides which variables hold a secret: `run`, `list`, `import`, `check`
 # and `audit` ask it.
 
+CONFLICT_MARK = "<<<<<<< "  # what git writes above the lines of a merge's first side
+HINT_TO_MERGE = "keep the right lines, and remove git's marks"
 BINARY_HINT = "encode binary values, with base64 for instance"
 MAX_NAME_BYTES = 255  # of UTF-8: the longest file name on common file systems
 REFERENCE_PREFIX = "secret:"  # prefix of a text that is one reference
@@ -1786,6 +1788,10 @@ def parse_json(text: str, where: str, parse_float: Callable[[str], Any] = float)
     except (ValueError, RecursionError) as error:  # duplicate keys and Python's limits as well
         problem = str(error)
     if problem:  # raised here, since that exception holds the text
+        before, mark, _ = f"\n{text}".partition(f"\n{CONFLICT_MARK}")
+        if mark:  # which no string in JSON can have
+            number = before.count("\n") + 1
+            raise BadValue(f"{where} has a merge conflict at line {number}", hint=HINT_TO_MERGE)
         raise BadValue(f"{where} can't be read as JSON: {problem}", hint="correct it")
     if not isinstance(tree, dict):
         raise BadValue(f"{where} is not a JSON object", hint='it must look like {"key": "value"}')
@@ -3267,8 +3273,6 @@ _MOVED = r"[^\S\r\n]*#[^\S\r\n]*(\S+): in the (file|vault) store[^\S\r\n]*(?:#.*
 _TAIL = rf"[^\S\r\n]*(?:#[^\r\n]*)?(?:{_LINE_END}|\Z)"
 _VARIABLE = r"\$\{(?P<name>[^}:]{0,255})(?::-(?P<default>[^}]*))?\}"
 _UNCLOSED = "has a quote that is never closed"
-CONFLICT_MARK = "<<<<<<< "  # what git writes above the lines of a merge's first side
-HINT_TO_MERGE = "keep the right lines, and remove git's marks"
 _UNESCAPED = r"(?<!\\)(?:\\\\)*"  # what follows isn't behind a backslash that counts
 BY_HAND = "store it by hand"
 COMPOSED = "composed of others"
@@ -4455,6 +4459,15 @@ def read_store_credential(variable: str, *, is_brief: bool = False) -> str:
         return read_credential(path)
 
 
+def source_of_store_credential(variable: str) -> str:
+    """Return what `read_store_credential` reads: the variable, the output of a command, or a path."""
+    if not os.environ.get(variable):
+        if os.environ.get(variable + "_COMMAND") and not os.environ.get(variable + "_FILE"):
+            return f"the output of {variable}_COMMAND"
+        return credential_path(variable) or variable
+    return variable
+
+
 def forget_store_credential(variable: str) -> None:
     """Drop what the command of `variable` has printed, so that it runs again the next time.
 
@@ -5639,8 +5652,10 @@ def merge_conflict_error(path: str) -> Conflict:
     """Return the error about one of the `unmerged_paths`, with the command that chooses a side."""
     shown = path.removeprefix(os.path.join(os.path.realpath(""), ""))
     word = shell_word(shown)
+    if re.search(r"[*?\[\\]|^:", shown):  # to git, a pattern (gitglossary(7), pathspec)
+        word = shell_word(f":(literal){shown}")
     sides = f"git checkout --ours -- {word}, or --theirs (in a rebase, --ours is upstream's)"
-    hint = f"choose a side: {sides}, then: git add {word}; if that side deleted it: git rm {word}"
+    hint = f"choose a side: {sides}, then: git add -- {word}; if that side deleted it: git rm -- {word}"
     return Conflict(f"{shown} has a merge conflict", hint=hint)
 
 
@@ -6451,7 +6466,7 @@ class Opener:
             return None
         if others == opened and access.known.how in ("pin", "record"):
             return None
-        file = "PAISSIVE_IDENTITY"
+        file = source_of_store_credential("PAISSIVE_IDENTITY")
         if access.path:
             file = os.path.relpath(access.path, os.path.dirname(self._files.path))
         problem = f"the store's identity does not open most of {self._files.secrets}"
@@ -6593,12 +6608,13 @@ class Opener:
     def configured_identities(self) -> tuple[Identity, ...]:
         """Return the identities in PAISSIVE_IDENTITY, members' or the store's own; () if it isn't set.
 
-        Raise BadValue if there is anything else in it, and what `read_store_credential` raises.
+        Raise BadValue, about its source, if there is anything else in it, and what `read_store_credential`
+        raises.
         """
         text = read_store_credential("PAISSIVE_IDENTITY")
         if not text:
             return ()
-        found = parse_identities(text, "PAISSIVE_IDENTITY")
+        found = parse_identities(text, source_of_store_credential("PAISSIVE_IDENTITY"))
         self.add_credentials(*found)
         return found
 

@@ -3631,6 +3631,9 @@ NO_JSON = {  # an object that can't be read: why
     "": "can't be read as JSON: Expecting value: line 1 column 1 (char 0); correct it",
     '\ufeff\ufeff{"a": 1,}': "can't be read as JSON: ",
     '{"a": 1}\ufeff': "can't be read as JSON: Extra data",
+    '{"a": 1,\n<<<<<<< HEAD\n': "has a merge conflict at line 2; keep the right lines, and",
+    '<<<<<<< HEAD\n{"a": 1': "has a merge conflict at line 1; ",
+    '{"a": "\n>\n <<<<<<< HEAD"': "can't be read as JSON: ",
     '{"a": 1': "can't be read as JSON: Expecting ',' delimiter: line 1 column 8 (char 7); correct it",
 }
 
@@ -11343,11 +11346,13 @@ def test_a_merge_conflict_leaves_a_file_that_opens_and_status_says_how_to_resolv
     assert on_two_branches(tmp_path, one, other) == 1
     status, said = say("status", "--backend", "file")
     sides = f"git checkout --ours -- {DB}, or --theirs (in a rebase, --ours is upstream's)"
-    advice = f"choose a side: {sides}, then: git add {DB}; if that side deleted it: git rm {DB}"
+    advice = f"choose a side: {sides}, then: git add -- {DB}; if that side deleted it: git rm -- {DB}"
     problem = f"problem    {DB} has a merge conflict; {advice}\n"
     assert (status, said.endswith(problem)) == (2, True)
     warning = f"warning: {DB.absolute()} has a merge conflict, and holds one side's value; see: status\n"
     assert say("get", "DB", "--backend", "file") == (0, f"ours{warning}")
+    said = ps.merge_conflict_error(f"{tmp_path}/.paissive/secrets/a*[1].age").hint  # to git, a pattern
+    assert said.endswith("git rm -- ':(literal).paissive/secrets/a*[1].age'")
     os.truncate(DB, 100)
     Path("link").symlink_to(".")
     monkeypatch.setenv("PAISSIVE_SECRETS_DIR", f"link/{STORE}")
@@ -39805,6 +39810,7 @@ WRONG_INPUT = [
     ("c4nary", "set A__PREVIOUS", "'A__PREVIOUS' ends like a stage of a rotation; choose another name"),
     ('{"X": "c4nary",', "import -", "stdin can't be read as JSON: …; correct it"),
 ]
+NO_KEY = "not an age key of the form AGE-SECRET-KEY-1…; give the whole key, not a file's name"
 WRONG_VARIABLES = [
     (
         "PAISSIVE_CONFIG_FILE=no/x.json",
@@ -39829,8 +39835,13 @@ WRONG_VARIABLES = [
     (
         "PAISSIVE_IDENTITY=x",
         "--backend file set X --generate",
-        "PAISSIVE_IDENTITY: not an age key of the form AGE-SECRET-KEY-1…"
-        "; give the whole key, not a file's name",
+        f"PAISSIVE_IDENTITY: {NO_KEY}",
+    ),
+    ("PAISSIVE_IDENTITY_FILE=file", "--backend file set X --generate", f"file: {NO_KEY}"),
+    (
+        "PAISSIVE_IDENTITY_COMMAND=echo x",
+        "--backend file set X --generate",
+        f"the output of PAISSIVE_IDENTITY_COMMAND: {NO_KEY}",
     ),
     ("PAISSIVE_IDENTITY=#", "--backend file set X --generate", "PAISSIVE_IDENTITY has no age identity"),
     (
