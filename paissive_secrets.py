@@ -9193,15 +9193,15 @@ class VaultStore(Store):
         return f"{place.mount}/{place.path}#{field}"
 
     def includes(self, name: str, other: str) -> bool:
-        """Return whether `other` is the field `name`, or one of `app/db#`.
+        """Return whether the field `other` is `name`, or one of `app/db#`.
 
         Denied or Unavailable if the server has to say where they are: one
         of the paths may begin with the mount.
         """
         path, mark, field = name.partition("#")
         other_path, _, other_field = other.partition("#")
-        is_same_field = (field or _FIELD) == (other_field or _FIELD)
-        if not is_same_field and not (mark and not field):
+        is_whole = mark and not field
+        if not is_whole and (field or _FIELD) != (other_field or _FIELD):
             return False
         shorter, longer = sorted([path, other_path], key=len)
         if not longer.endswith(f"/{shorter}"):
@@ -12182,9 +12182,13 @@ def _by_common_part(texts: Iterable[bytes]) -> dict[bytes, list[tuple[int, bytes
                 break
         else:
             found[text[:_ALIKE]] = [(0, text)]
-    # A part of only one text may be longer.
-    alone = {places[0][1][:_MAX_SEARCHED]: places for places in found.values() if len(places) == 1}
-    return {**{part: places for part, places in found.items() if len(places) > 1}, **alone}
+    searched = {}
+    for part, places in found.items():
+        if len(places) > 1:
+            searched[part] = places
+        else:  # a part of only one text may be longer
+            searched[places[0][1][:_MAX_SEARCHED]] = places
+    return searched
 
 
 def _best_gap(texts: Collection[bytes]) -> int:
@@ -13078,7 +13082,8 @@ class _Rotation:
     def check_finished(self) -> None:
         """Raise Conflict if there is a pending value, unless it is current and only has yet to be deleted.
 
-        Another rotation would displace a value that may be in use.
+        Another rotation would displace a value that may be in use. Only a policy shows that it is current for
+        good: without one, any pending value is a Conflict.
         """
         pending = self.value("pending")
         if pending is None:
@@ -13400,6 +13405,8 @@ def environment_with_secrets(
     variables_win: bool = False,
 ) -> tuple[dict[str, str], dict[str, set[str]]]:
     """Return a command's environment with these secrets (default: all), and the values to mask by variable.
+
+    The latter has all variables, also those that the command doesn't get; of most, no value is to be masked.
 
     Each variable is the first of these that exists: a secret of the store; our own variable; and, without
     names, a setting of the .env, if that is the store, else a value of .env that takes in moved secrets. The
