@@ -17840,7 +17840,11 @@ def _values_in_tables(text: bytes, path: str) -> Iterator[Span]:
     """Yield secrets in tables of Markdown and its like: below a header, or beside the label of a row."""
     labels: list[tuple[int, int]] = []  # the header's cells
     cells: list[tuple[int, int]] = []  # of the row before
+    end = 0  # of the row before
     for row in _ROW.finditer(text):
+        if text[end : row.start()].strip():  # another table begins here
+            labels = cells = []
+        end = row.end()
         if not row[0].strip(_TABLE_RULE):  # the line below a header
             labels = cells
             continue
@@ -18098,8 +18102,9 @@ def _spans_in_json(text: bytes, custom: tuple[Rule, ...], depth: int = 1) -> Ite
 def custom_rule(name: str, pattern: str) -> Rule:
     """Return the rule that a project defines as "acmw_(live|test)_ {A32}": a prefix and a shape.
 
-    Raises BadValue unless the name is new and a word, the prefix literal and no shorter than 3 characters,
-    the shape linear (classes, at most one with a range), and a sample found with the rule's confidence.
+    Raises BadValue unless the name is new and a word, the prefix literal and each form of it no shorter than
+    3 characters, the shape linear (classes, at most one with a range), and a sample found with the rule's
+    confidence.
     """
     prefix, _, shape = map(str.strip, pattern.strip().partition(" "))
     if not re.fullmatch(r"[\w-]+", name):
@@ -18107,14 +18112,17 @@ def custom_rule(name: str, pattern: str) -> Rule:
     if name in ("known-value", *(rule.id for rule in all_rules())):
         hint = "give yours another one, begun with the company's, and accept its findings again"
         raise BadValue(f"this tool has a rule named {show(name)} already", hint=hint)
-    if not re.fullmatch(r"[\w.:/+%=~-]*(?:\([\w.|-]+\))?[\w.:/+%=~-]*", prefix) or len(prefix) < 3:
-        raise BadValue(f"rule {show(name)} has no literal prefix")
+    shortest = ""
+    if re.fullmatch(r"[\w.:/+%=~-]*(?:\([\w.|-]+\))?[\w.:/+%=~-]*", prefix):
+        shortest = min(rule_prefixes(prefix), key=len)
+    if len(shortest) < 3:
+        raise BadValue(f"rule {show(name)} has no literal prefix of 3 characters or more")
     part = r"\{[ABCHKLQTUWXadh][1-9]\d{0,2}(?:,[1-9]\d{0,2})?\}|[\w.:/+%=~-]"
     if "{" not in shape or not re.fullmatch(f"(?:{part}){{1,20}}", shape) or shape.count(",") > 1:
         raise BadValue(f"rule {show(name)} has no shape, or two ranges")
     letters = itertools.count()  # the next letter of a class, for all parts
     sample = re.sub(part, lambda m: _sample_of_part(m[0], letters), shape)
-    hit = min(rule_prefixes(prefix), key=len) + sample
+    hit = shortest + sample
     rule = Rule(name, name, "high", "high", prefix, re.sub(r"[.+]", r"\\\g<0>", shape), hit)
     found = [span for span in find_spans(hit.encode(), "", (rule,)) if span.rule == rule]
     if not any(span.confidence == rule.confidence for span in found):

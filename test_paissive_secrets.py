@@ -31461,6 +31461,7 @@ def test_a_rule_of_a_project_has_a_prefix_and_a_bounded_shape():
         "acme_ {AA1}",
         "acme_ {A1}*",
         "acme_(a|b)(c|d) {A9}",
+        "(a|acme)_ {A9}",
         "a[b_ {A9}",
         "acme_ {A1,9}{A1,9}",
     ):
@@ -31475,7 +31476,7 @@ def test_the_name_of_a_rule_of_a_project_is_new_and_its_prefix_can_be_looked_up(
         ("github-token", "acme_ {A9}", taken.format("github-token")),
         ("uuid-key", "acme_ {A9}", taken.format("uuid-key")),
         ("a.b", "acme_ {A9}", "'a.b' can't be a rule's name"),
-        ("x", "ab {A9}", "rule 'x' has no literal prefix"),
+        ("x", "ab {A9}", "rule 'x' has no literal prefix of 3 characters or more"),
         ("x", "acme_ ab-c", "rule 'x' has no shape, or two ranges"),
         ("x", "acme_ {A9} x", "rule 'x' has no shape, or two ranges"),
         ("x", "acme_ " + "{A1}" * 21, "rule 'x' has no shape, or two ranges"),
@@ -31937,6 +31938,7 @@ a.md | User | Pass·word |¶|---|---|¶| ada | «§» |¶| bob | `«§»` |¶
 a.md | Name | Value |¶|---|---|¶| **DB pass·word** | «§» | x |¶
 a.md | User | Pass·word |¶|---|---|¶| ada | §  x |¶| bob | k3X |¶
 a.md | User | Pass·word |¶| ada | §x |¶
+a.md | User | Pass·word |¶|---|---|¶| ada | «§» |¶¶| bob | «§» |¶So:¶| x | § |¶
 a.js | x | pass·word |¶|---|---|¶| ada | § |¶
 a.py pass·word = "«k3Xw9v" + "Q2zR7m»"
 a.js pass·word = '«k3Xw9v»' + Q2zR7m
