@@ -15838,7 +15838,7 @@ def _features_of_origin(c: Candidate) -> list[str]:
 
 
 def _ends_telltale(name: str) -> bool:
-    """Return whether the last word of a name says that its value is a secret, `_confirm` and such aside."""
+    """Return whether the last word of a name, but for `_confirm` and such, is a secret's or SQL's "by"."""
     words = words_of(_CONFIRMING.sub("", name))
     return bool(words) and (words[-1] == "by" or bool(kind_of_name(words[-1])))
 
@@ -16216,9 +16216,9 @@ _WHOLE_KEY = lazily(r"(?=.{0,39}[G-Z])[A-Za-z0-9+/]{40,}={0,2}\Z")  # but no has
 def _confidence_of_candidate(c: Candidate) -> str:
     """Return the confidence of a candidate's score, but for these; "" if it is too low.
 
-    A value that looks random is low at least, and medium if it is the whole of a long key. Any other under
-    the name of a key needs a higher score for medium outside settings, where most keys find an entry, unless
-    it looks random and, but for documentation, its name says what it opens.
+    A value that looks random is low at least, and medium at least if it is the whole of a long key that is
+    assigned. Any other under the name of a key needs a higher score for medium outside settings, where most
+    keys find an entry, unless it looks random, isn't in documentation, and its name says what it opens.
     """
     score = _score(c)
     is_random = looks_random(c.value)
@@ -16461,8 +16461,10 @@ def _opens_something(c: Candidate) -> bool:
 def _sets_value(c: Candidate) -> bool:
     """Return whether the line sets the name to the value, so that any word may be a password.
 
-    It does as an option, a literal in source, or on a line of its own in settings. Documentation does so with
-    an equals sign. Without one, letters alone are samples there, and so is any bare value without a digit.
+    It does as an option, behind the user in a connection string, and as a literal in source that is assigned
+    or passed. So it does in settings and documentation, on a line of its own, if the name ends with a
+    secret's word or is that of an application's own secret. In documentation without an equals sign, what is
+    in backquotes, letters alone, and a bare value without a digit are samples.
     """
     is_option = c.name[0] == "-" and (c.separator == "=" or c.language == "shell")
     if is_option or _SETTING_OPTION.search(c.before):
@@ -16660,8 +16662,9 @@ def _is_quoted_in_prose(c: Candidate) -> bool:
 def _is_expression(c: Candidate) -> bool:
     """Return whether a value is code: a command in backquotes, or bare where a literal would be in quotes.
 
-    That is in source, in an action of a template, a page's script, a notebook's cell, and in documentation on
-    a line that ends like code. What looks random is a literal there, unless it reads as an expression.
+    That is in an action of a template, unless it looks random; in a page's script, a notebook's cell, and in
+    documentation on a line that ends like code, if it is a name or members of one, even if it looks random;
+    and in source.
     """
     value = c.value
     if (
@@ -16703,9 +16706,9 @@ def _is_in_string(c: Candidate) -> bool:
 def _is_bare_name(c: Candidate) -> bool:
     """Return whether a value that _MEMBERS matches, such as `a.b`, is code rather than a bare password.
 
-    It is if it has members, behind => and :=, and behind a colon in a call or in braces. On a line of its
-    own, it is an argument if a comma, a parenthesis or a semicolon follows it or, where nothing does, if it
-    has a "_".
+    It is if it has members or a sign, behind => and :=, and behind a colon in a call or in braces. On a line
+    of its own, it is an argument if a comma, a parenthesis or a semicolon follows it or, where nothing does,
+    if it has a "_".
     """
     if not c.value.isidentifier() or c.separator in ("=>", ":="):
         return True
@@ -16717,7 +16720,7 @@ def _is_bare_name(c: Candidate) -> bool:
 
 
 def _is_reference_in_template(c: Candidate) -> bool:
-    """Return whether a template refers to it: #name="ngModel", @click="reset", value="@user.password"."""
+    """Return whether a value is code of a template: #name="ngModel", @click="reset", value="@user.secret"."""
     if c.language != "markup" or c.separator != "=":
         return False
     member = _VALUE_OF_PAGE.match(c.value)
@@ -16733,6 +16736,7 @@ def _is_made_by_tool(c: Candidate) -> bool:
 def _is_word(c: Candidate) -> bool:
     """Return whether the value is a number, a name or words, under a name that isn't a password's.
 
+    `pass` alone, which may be a verb, and `passwords` aren't such names.
     What authenticates has to look random, and a key has to be long, to have symbols, or to look random: most
     others find or name something. A weak password isn't a word by this. A list of names as an argument is one
     even for a password.
@@ -16829,7 +16833,7 @@ def _may_be_name(c: Candidate) -> bool:
 
 
 def _may_be_id(c: Candidate) -> bool:
-    """Return whether the name says key or the like, and no more: what finds something has such names, too.
+    """Return whether the name says key, auth or credential only: what finds something has such names, too.
 
     Not if it is a variable of the environment, which has few other keys.
     """
@@ -17292,7 +17296,7 @@ def _passes_to_name(text: bytes, c: Candidate) -> bool:
 
 @lru_cache(1)  # one search for all values of a text
 def _names_in(text: bytes) -> frozenset[bytes]:
-    """Return the values that a text has under the key `name`."""
+    """Return the values, or their first words, that a text has under the key `name`."""
     return frozenset(_NAME_IN_TEXT.findall(text))
 
 
@@ -17430,8 +17434,8 @@ def _may_go_on(run: bytes, sign: int) -> bool:
 def _split_token(text: bytes, start: int) -> Span | None:
     """Return the token that the literal at `start` makes with those that it is joined to: "ghp_" + "…".
 
-    It begins where one of them does, as in "Bearer " + "ghp_" + "…". Return None if there is none, or if
-    nothing is joined.
+    It begins where one of them does, as in "Bearer " + "ghp_" + "…"; the span goes on to the end of the last
+    one, even if the token ends before. Return None if there is none, or if nothing is joined.
     """
     begins = [start]  # of the literals, from this one back
     while len(begins) <= _MAX_PARTS:
@@ -17451,7 +17455,8 @@ def _split_token(text: bytes, start: int) -> Span | None:
 def _joined_literals(text: bytes, start: int) -> tuple[bytes, int]:
     """Return the content of the literal that begins here, joined with those that follow it, and their end.
 
-    Return (b"", start) if no literal begins here.
+    `start` is behind its quote. Return (b"", start) if it has an escape or over 200 bytes; one that follows
+    is cut there.
     """
     joined = b""
     end = start
@@ -17495,7 +17500,7 @@ def _token_around(text: bytes, begin: int, start: int) -> Span | None:
 def _continues_base64(text: bytes, span: Span) -> bool:
     """Return whether 60 characters of Base64, of an image for instance, are right before a token.
 
-    Then it is a part of that by chance, unless it has a `_` or a `-`.
+    Then it is a part of that by chance, unless it has what Base64 hasn't, such as a `_` or a dot.
     """
     value = text[span.start : span.end]
     if not value.translate(None, b"+/=").isalnum():
@@ -17744,9 +17749,10 @@ def _inserted_rows(text: bytes, at: int) -> Detected:
 
 
 def _row_values(text: bytes, at: int, count: int) -> tuple[list[re.Match[bytes]], int]:
-    """Return up to `count` values of a row, and where the row ends, 0 if that isn't clear.
+    """Return up to `count` values of a row, and where the row ends.
 
-    The group of a value is what a plain string has in its quotes; it is missing for anything else.
+    If it can't be read to its end, that is where another row clearly follows, else 0. The group of
+    a value is what a plain string has in its quotes; it is missing for anything else.
     """
     values: list[re.Match[bytes]] = []
     while len(values) < count:
@@ -17765,8 +17771,8 @@ def _row_values(text: bytes, at: int, count: int) -> tuple[list[re.Match[bytes]]
 def _judge_in_row(text: bytes, column: bytes, value: re.Match[bytes]) -> Span | None:
     """Return the verdict on a value of SQL in this column, as `judge_candidate` does.
 
-    Return None if the column isn't a secret's, or if the value is too short or long, has several lines, or
-    isn't a plain string.
+    A hash in a column of passwords is judged by the rule for hashes. Return None if the column isn't a
+    secret's, or if the value is too short or long, has several lines, or isn't a plain string.
     """
     kind = kind_of_raw_name(column)
     string = value[1] if value.lastindex else b""
@@ -17996,8 +18002,8 @@ def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterabl
 def _judge_kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
     """Yield a member of `data`, which is encoded, or `stringData`, judged; for a file with secrets, these.
 
-    Left out are what should be Base64 and isn't, certificates, less than 3 bytes, and binary data in which
-    few bytes differ.
+    Left out are what should be Base64 and isn't, certificates, less than 3 bytes encoded, and binary data in
+    which few bytes differ. (`_KUBE_ENTRY` takes a value's first word, of 4 bytes or more.)
     """
     value = plain = entry[2]
     if encoded:
@@ -18244,6 +18250,7 @@ def scan(
 ) -> Iterator[Match]:
     """Yield the secrets with one of these confidences in a file's content, in order.
 
+    An empty chunk ends the content.
     `custom` are rules of the project; the spans that `known` finds take precedence. Of a binary file or an
     archive, only known values and a key store at its beginning are found; it is counted in `skipped`, as
     "binary" or "archive". With `explain`, yield rejected matches too, with "" for their confidence, and why.
@@ -18328,7 +18335,10 @@ def is_tar(first: bytes) -> bool:
 
 
 def _windows(chunks: Iterator[bytes]) -> Iterator[_Window]:
-    """Yield windows that overlap, so that each match has all it needs on both sides; one for no text."""
+    """Yield windows that overlap, so that each match has all it needs on both sides; one for no text.
+
+    An empty chunk ends the text.
+    """
     text = next(chunks, b"")
     begin, line, column = 0, 1, 0
     while True:
@@ -18410,7 +18420,10 @@ def _matches(
 
 
 def _rejected(spans: Iterable[Span], shown: Container[Span]) -> Iterator[Span]:
-    """Yield the spans that aren't shown, without a confidence; those that another one overlaps say so."""
+    """Yield the spans that aren't shown, without a confidence.
+
+    One that had one says that another overlaps it: the only reason if all confidences are to be shown.
+    """
     for span in spans:
         if span in shown:
             continue
@@ -18420,7 +18433,10 @@ def _rejected(spans: Iterable[Span], shown: Container[Span]) -> Iterator[Span]:
 
 
 def _without_values(text: bytes, spans: list[Span]) -> bytes:
-    """Return a text with NULs for the values, but not for known ones: no fingerprint depends on a store."""
+    """Return a text with NULs for all spans, rejected ones as well, but those of known values.
+
+    So no fingerprint depends on a store.
+    """
     bare = bytearray(text)
     for span in spans:
         if span.rule.id != "known-value":
