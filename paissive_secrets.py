@@ -18863,7 +18863,7 @@ def pushed_revisions(remote: str, lines: Iterable[str]) -> list[str]:
     """Return a push's new commits as revisions for git-rev-list(1); [] for a push that only deletes.
 
     What the remote is known to have is left out. `lines` are a pre-push hook's stdin (githooks(5)): local ref
-    and id, remote ref and id. Raise BadValue for anything else.
+    and id, remote ref and id. Raise BadValue for anything else, Unavailable if git fails.
     """
     revisions: list[str] = []
     for line in lines:
@@ -19018,7 +19018,8 @@ def _list_with_git(root: str, shown: str, which: FileFilter) -> Iterator[str]:
 def _files_of_git(names: Iterable[str], root: str, shown: str, which: FileFilter) -> Iterator[str]:
     """Yield the names from git without those behind a link, in vendored folders, or excluded.
 
-    They are relative to `root`, and excluded as they are shown: with `shown` before them.
+    They are relative to `root`, and excluded as they are shown: with `shown` before them. One may be a link
+    itself, or be gone: whoever opens it finds out.
     """
     is_link = lru_cache(1024)(lambda path: os.path.islink(f"{root}/{path}"))
     for folder, group in groupby(names, lambda name: name.rpartition("/")[0]):
@@ -19437,7 +19438,7 @@ class Finding(NamedTuple):
     There is one for each rule and value in a file, or in a version of a
     file in git's history. Its position is the match with the highest
     confidence, the first of these if several tie; `locations` lists every
-    match, that one first.
+    match that nothing silences, that one first.
     """
 
     # With "/", relative to the working directory or, if a PATH is outside of it, to what all PATHs have in
@@ -19523,7 +19524,9 @@ class Audit:
     """One audit: iterate over its findings, once, then look at its `summary`.
 
     The options are those of AuditOptions, by name. Raises BadValue for a
-    bad path or option, Unavailable if git fails, Unsafe if it hangs, and
+    bad path or option, settings or baseline; Denied or Unavailable if one
+    of these two can't be read, Unsafe if it isn't a file; Unavailable if
+    git fails or a process of the audit is killed, Unsafe if git hangs; and
     Conflict if iterated over twice.
     """
 
@@ -19667,7 +19670,8 @@ class Audit:
     def _silenced_by(self, path: str, match: Match) -> str:
         """Return the name of what silences a match, as the last line of a report has it; "" for nothing.
 
-        The first of these counts: an option, the settings, the store's own file or a comment, the baseline.
+        The first of these counts: a disabled rule, a line of [allow], for a known value the store's own file,
+        for any other a comment, and the baseline.
         """
         if match.rule.id in self._disabled:
             return "disabled rules"
@@ -19764,7 +19768,8 @@ class Audit:
     def _files_at(self, start: str) -> Iterator[ListedFile]:
         """Yield the file at a PATH, "-" for stdin, or the files below it if it is a folder.
 
-        Nothing is yielded for an excluded one, nor for a FIFO or a device, which counts as unreadable.
+        Nothing is yielded for an excluded one, nor for a FIFO, a device or a broken link, which count as
+        unreadable.
         """
         shown = shown_path(start, self.base)
         if os.path.isdir(start):
