@@ -9049,7 +9049,7 @@ def test_a_store_is_confirmed_if_most_of_it_opens_and_the_rest_is_named(files, m
     forget_stores(monkeypatch)
     sealing('{"name": "DB", "value": "VALUE"}')(DB)
     status, said = say("status", "--trust", pin, "--backend", "file")
-    problem = f"{DB.absolute()} was sealed to another identity; if it was meant: delete DB, then set or"
+    problem = f"{DB.absolute()} was sealed to another identity; if it was meant: delete DB --backend file, then set or"
     assert (status, said.count(problem), files.get("A")) == (0, 1, "1")
     forget_stores(monkeypatch)
     for name in ("A", "B"):
@@ -9461,11 +9461,13 @@ def test_a_members_folder_whose_name_no_member_can_have_counts_for_nothing(files
 def test_no_command_in_a_hint_runs_what_a_planted_file_is_named(files, team, capsys):
     sealing('{"name": "x", "value": "VALUE"}')(DB.with_stem("$(touch x)"))
     [error] = problems(files)
-    assert error.hint == "if it was meant: delete '$(touch x)', then set or rotate it again"
+    assert error.hint == "if it was meant: delete '$(touch x)' --backend file, then set or rotate it again"
     plant_member("`id`", ps.Identity.generate(), ps.Identity.generate())
     files.members()
     assert "member add '`id`' age1…, or else: member remove '`id`'" in capsys.readouterr().err
-    assert ps.unfinished_error("a;b").hint.startswith("use: rotate resume 'a;b', or: rotate abort 'a;b' (")
+    assert ps.unfinished_error("a;b", "env").hint.startswith(
+        "use: rotate resume 'a;b', or: rotate abort 'a;b' ("
+    )
 
 
 @pytest.mark.parametrize("stage", ["DB__PENDING", "DB__PREVIOUS"])
@@ -9474,7 +9476,7 @@ def test_a_stage_that_does_not_open_is_deleted_and_the_secret_rotated_again(stag
     rotation.rotate("DB", "new")
     sealing(f'{{"name": "{stage}", "value": "VALUE"}}')(DB.with_stem(stage))
     [error] = problems(files)
-    assert error.hint == f"if it was meant: delete {stage}, then set or rotate it again"
+    assert error.hint == f"if it was meant: delete {stage} --backend file, then set or rotate it again"
     assert ps.delete_secret(stage, backend=files)
     rotation.rotate("DB", "newer")
     assert (files.get("DB"), problems(files)) == ("newer", [])
@@ -9761,7 +9763,7 @@ def test_what_is_sealed_to_an_older_identity_is_left_out_with_a_warning(act, fil
     status, said = say("--backend", "file", *argv)
     warning = f"warning: left out: {DB.absolute()} was sealed to another identity {by}"
     assert (status, warning in said) == (0, True)
-    assert said.endswith("; if it was meant: delete DB, then set or rotate it again\n")
+    assert said.endswith("; if it was meant: delete DB --backend file, then set or rotate it again\n")
     argv.insert(1, "DB")
     status, said = say("--backend", "file", *argv)
     assert (status, f"the store's identity does not open {DB.absolute()}" in said) == (2, True)
