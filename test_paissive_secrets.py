@@ -9049,7 +9049,7 @@ def test_a_store_is_confirmed_if_most_of_it_opens_and_the_rest_is_named(files, m
     forget_stores(monkeypatch)
     sealing('{"name": "DB", "value": "VALUE"}')(DB)
     status, said = say("status", "--trust", pin, "--backend", "file")
-    problem = f"{DB.absolute()} was sealed to another identity; if it was meant: delete DB --backend file, then set or"
+    problem = f"{DB.absolute()} was sealed to another identity; if it was meant: delete DB --backend file, "
     assert (status, said.count(problem), files.get("A")) == (0, 1, "1")
     forget_stores(monkeypatch)
     for name in ("A", "B"):
