@@ -5476,7 +5476,7 @@ def record_store(folder: str, fingerprints: Sequence[str], member: str = "") -> 
 
     For the member "", keep the recorded one. Raise what `_change_record` raises.
     """
-    commit = checked_out_commit(folder, FileCache())
+    commit = commit_if_known(folder, FileCache())
     recorded = tuple(fingerprints)
     _change_record(folder, lambda store: KnownStore(recorded, "record", member or store.member, commit))
 
@@ -5603,7 +5603,8 @@ def _parse_record(path: str, data: bytes) -> dict[str, KnownStore]:
 def checked_out_commit(folder: str, cache: FileCache) -> str:
     """Return the commit that is checked out in the repository around a folder.
 
-    Return "" if there is no repository or no commit yet and, with a warning, if git can't be asked.
+    Return "" if there is no repository or no commit yet. Raise Unavailable if git can't be asked, and what
+    `_repository_of` raises.
     """
     repository = _repository_of(folder, cache)
     if not repository:
@@ -5615,32 +5616,49 @@ def checked_out_commit(folder: str, cache: FileCache) -> str:
             return commit
     if _has_no_commit(repository):
         return ""
+    return ask_git(folder, "rev-parse", "--revs-only", "HEAD")  # where it keeps no log
+
+
+def commit_if_known(folder: str, cache: FileCache) -> str:
+    """Return `checked_out_commit` or, with a warning, "" if git can't be asked."""
     try:
-        return ask_git(folder, "rev-parse", "--revs-only", "HEAD")  # where it keeps no log
-    except (Unavailable, Unsafe) as error:
+        return checked_out_commit(folder, cache)
+    except Unavailable as error:
         warn_of_unsearched(folder, error)
         return ""
 
 
 def merge_conflicts(folder: str, cache: FileCache) -> set[str]:
-    """Return `unmerged_paths`, but don't start git where no merge left a conflict, as nearly always."""
+    """Return `unmerged_paths`, but don't start git where no merge left a conflict, as nearly always.
+
+    Raise Unavailable if git can't be asked where one may have, and what `_repository_of` raises.
+    """
     repository = _repository_of(folder, cache)
     # What leaves a conflict leaves one of these: the second in older versions than 2.34, and after a merge by
     # another strategy. Git removes them some time after the conflict is resolved.
     for name in ("AUTO_MERGE", "MERGE_HEAD"):
         if os.path.lexists(os.path.join(repository, name)):
-            return unmerged_paths(folder)
+            try:
+                return unmerged_paths(folder)
+            except Unavailable as error:
+                problem = (
+                    f"there may be a merge conflict in {folder}, and git can't be asked: {error.message}"
+                )
+                raise Unavailable(problem, hint=error.hint or "see: git status") from None
     return set()
 
 
 def unmerged_paths(folder: str) -> set[str]:
-    """Return the absolute paths below a folder that a merge left in conflict; none if git can't be asked."""
-    listed = ask_git(folder, "ls-files", "-uz", default="")
+    """Return the absolute paths below a folder that a merge left in conflict.
+
+    Raise Unavailable if git can't be asked, as outside of a repository.
+    """
+    listed = ask_git(folder, "ls-files", "-uz")
     return {os.path.join(os.path.realpath(folder), path) for path in re.findall(r"\t([^\0]+)", listed)}
 
 
 def check_merged(folder: str, cache: FileCache) -> None:
-    """Raise Conflict, about one of them, if there are `merge_conflicts`.
+    """Raise Conflict, about one of them, if there are `merge_conflicts`, and what that raises.
 
     A change might be made on one side, for which the other side is then chosen: a new identity, for instance.
     """
@@ -6229,6 +6247,8 @@ class Access:
         # `_find_access` sets these:
         self.known = KnownStore()  # which store belongs here
         self.another: Unsafe | None = None  # the error if this is another one, or may be
+        # Whether git could be asked for a newer identity when this was last checked, if it had to be.
+        self.was_searched = True
         # `_try_files` adds these, about the files that it tries. First, when each that opens was set, in UTC,
         # by its title; that of version.age is "".
         self.set_times: dict[str, str] = {}
@@ -6287,10 +6307,16 @@ class Opener:
             self._check(access, purpose)
         else:
             access = self._open_once(purpose)
-            self.conflicts = merge_conflicts(self._files.path, self._files.cache)
-        purposes = opened.purposes if opened else frozenset([_TO_READ])
-        if access.known.how:  # or else the commit, which is checked as well, isn't part of the state
-            purposes |= {purpose}
+            self.conflicts = set()
+            try:
+                self.conflicts = merge_conflicts(self._files.path, self._files.cache)
+            except Unavailable as error:
+                warn_once(str(error))
+        purposes = opened.purposes if opened else frozenset()
+        if access.was_searched:  # or else the next operation checks again
+            purposes |= {_TO_READ}
+            if access.known.how:  # or else the commit, which is checked as well, isn't part of the state
+                purposes |= {purpose}
         return _Opened(source, access, purposes)
 
     def keys_to_change(self) -> Keys:
@@ -6331,7 +6357,7 @@ class Opener:
         files = [self._files.bytes_of(path) for path in (self._files.previous_file, self._files.version_file)]
         known = known_store(self._files.path, self._files.cache)
         # Another commit may bring another store.
-        commit = checked_out_commit(self._files.path, self._files.cache) if known.how else ""
+        commit = commit_if_known(self._files.path, self._files.cache) if known.how else ""
         return files, known.fingerprints, known.how, known.member, commit
 
     def add_credentials(self, *keys: Identity) -> None:
@@ -6483,15 +6509,17 @@ class Opener:
         commit without such a history is recorded, so that git is asked once for each. If git can't be asked,
         warn and record nothing: the next access asks again.
         """
-        commit = checked_out_commit(self._files.path, self._files.cache)
         fingerprint = access.keys.fingerprint()
-        searched = commit, fingerprint
-        if commit in ("", access.known.commit) or searched == self._searched:
-            return None
+        access.was_searched = True
         try:
+            commit = checked_out_commit(self._files.path, self._files.cache)
+            searched = commit, fingerprint
+            if commit in ("", access.known.commit) or searched == self._searched:
+                return None
             newer = self._commit_of_newer_identity(access)
         except Unavailable as error:
             warn_of_unsearched(self._files.path, error)
+            access.was_searched = False
             return None
         if newer:
             label = label_of_commit(self._files.path, newer)
@@ -7297,7 +7325,9 @@ class FileStore(LockingStore):
 
         A file or folder that can't be used is a "problem", not an error.
         """
-        conflicts = unmerged_paths(self.folder)
+        conflicts: set[str] = set()
+        with suppress(Unavailable):  # outside of a repository, or `check_merged` raises it again below
+            conflicts = unmerged_paths(self.folder)
         yield "store", "encrypted files"
         yield "folder", self.folder
         try:
@@ -7314,6 +7344,11 @@ class FileStore(LockingStore):
                     yield "problem", problem
         for path in sorted(conflicts):
             yield "conflict", path
+        if not conflicts:
+            try:
+                check_merged(self.folder, self._files.cache)
+            except SecretsError as error:
+                yield "problem", error
 
     def _describe(self, access: Access) -> Iterator[tuple[str, StatusValue]]:
         """Yield the facts about a store that opens.

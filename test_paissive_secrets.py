@@ -8819,7 +8819,7 @@ def test_git_is_not_started_to_say_that_a_new_repository_has_no_commit(repositor
 
 def test_a_git_that_names_a_folder_with_nul_has_no_commit(folder, capsys):
     (folder / ".git").write_text("gitdir: \0")
-    assert ps.checked_out_commit(".", ps.FileCache()) == ""
+    assert ps.commit_if_known(".", ps.FileCache()) == ""
     assert "was not searched for a newer identity: git says: " in capsys.readouterr().err
 
 
@@ -11109,6 +11109,7 @@ def test_without_git_a_warning_says_so_and_the_next_access_asks_again(has_log, p
             assert store.get("S1") == PLANTED
             warning = UNSEARCHED.format(f"{put_back.folder}/.paissive") + "does not start: "
             assert capsys.readouterr().err.count(warning) == 1
+            store.set("S3", "new")
         assert "is back at an identity" in refusal(store.set, "S1", "new")
         assert "is back at an identity" in refusal(ps.FileStore().get, "S1")
 
@@ -11366,12 +11367,20 @@ def test_a_merge_conflict_leaves_a_file_that_opens_and_status_says_how_to_resolv
     assert (say("status", "--backend", "file")[0], files.get("DB")) == (0, "theirs")
 
 
-def test_no_command_changes_a_store_with_a_merge_conflict(files, team, say, tmp_path):
+@pytest.mark.parametrize("has_git", [True, False])
+def test_no_command_changes_a_store_with_a_merge_conflict(files, team, say, tmp_path, has_git, monkeypatch):
     files.policy_store().set("DB", '{"every": "1s", "generate": ["touch", "ran"]}')
     committed(tmp_path)
     one, other = (lambda: ps.FileStore().set("DB", "ours"), lambda: ps.FileStore().set("DB", "theirs"))
     assert on_two_branches(tmp_path, one, other) == 1
     before = tree()
+    problem = f"{DB} has a merge conflict; choose a side: git checkout --ours"
+    if not has_git:
+        monkeypatch.setenv("PATH", "")
+        problem = f"there may be a merge conflict in {STORE.absolute()}, and git can't be asked: git does not"
+        status, said = say("get", "DB", "--backend", "file")
+        assert (status, said.count(f"warning: {problem}")) == (0, 1)
+        assert f"problem    {problem}" in say("status", "--backend", "file")[1]
     for argv in (
         ["set", "NEW"],
         ["set", "DB"],
@@ -11385,7 +11394,6 @@ def test_no_command_changes_a_store_with_a_merge_conflict(files, team, say, tmp_
         ["rekey"],
     ):
         status, said = say(*argv, "--backend", "file", stdin="x")
-        problem = f"{DB} has a merge conflict; choose a side: git checkout --ours"
         assert (status, said.startswith(problem)) == (2, True)
     assert (tree(), Path("ran").exists()) == (before, False)
 
