@@ -5362,12 +5362,16 @@ def run_git(
         names += _HOOK_READS
     env = {name: text for name, text in environment_now().items() if re.fullmatch(names, name)}
     env.update(_GIT_SETTINGS)
+    git = [*_GIT]
+    if find_above(os.path.realpath(folder), ".git"):
+        # Git would take a folder below for a bare repository, which can be committed, and find nothing in it.
+        git += ["-c", "safe.bareRepository=explicit"]
     # Files, not pipes, which could fill up while git waits for us to read.
     with _scratch_file() as lines, _scratch_file() as errors:
         lines.writelines(line.encode() + b"\n" for line in feed)
         lines.seek(0)
         try:
-            process = Popen([*_GIT, *args], cwd=folder, env=env, stdin=lines, stdout=PIPE, stderr=errors)
+            process = Popen([*git, *args], cwd=folder, env=env, stdin=lines, stdout=PIPE, stderr=errors)
         except OSError as error:
             raise Unavailable(f"git does not start: {error.strerror}", hint="install git") from None
         with process:
@@ -5381,7 +5385,8 @@ def run_git(
         said = errors.read(1 << 16).decode(errors="replace").splitlines()
     if process.returncode not in (0, -13):  # SIGPIPE, because we stopped reading
         problem = f"git says: {said[0]}" if said else f"git exits with {process.returncode}"
-        raise Unavailable(problem)
+        hint = "see who added it; if it is yours, set GIT_DIR=." if "safe.bareRepository" in problem else ""
+        raise Unavailable(problem, hint=hint)
     for line in said:
         on_error(line)
 
@@ -18796,8 +18801,10 @@ def _index_blobs(folder: str) -> Iterator[Blob]:
 
 def ask_about_file(path: str, *args: str) -> str:
     """Return the output of a git command on one file; "" if git fails, as it does outside of a repository."""
-    folder, name = os.path.split(os.path.realpath(path))
-    return ask_git(folder, *args, "--", f":(literal){name}", default="")
+    real = os.path.realpath(path)
+    # From the top: a folder on the way may be planted, for a repository of its own.
+    top = os.path.dirname(find_above(os.path.dirname(real), ".git") or real)
+    return ask_git(top, *args, "--", f":(literal){os.path.relpath(real, top)}", default="")
 
 
 def is_committable(path: str) -> bool:

@@ -11367,17 +11367,23 @@ def test_a_merge_conflict_leaves_a_file_that_opens_and_status_says_how_to_resolv
     assert (say("status", "--backend", "file")[0], files.get("DB")) == (0, "theirs")
 
 
-@pytest.mark.parametrize("has_git", [True, False])
-def test_no_command_changes_a_store_with_a_merge_conflict(files, team, say, tmp_path, has_git, monkeypatch):
+@pytest.mark.parametrize("git_refuses", [False, True])
+def test_no_command_changes_a_store_with_a_merge_conflict(
+    files, team, say, tmp_path, git_refuses, monkeypatch
+):
     files.policy_store().set("DB", '{"every": "1s", "generate": ["touch", "ran"]}')
     committed(tmp_path)
     one, other = (lambda: ps.FileStore().set("DB", "ours"), lambda: ps.FileStore().set("DB", "theirs"))
     assert on_two_branches(tmp_path, one, other) == 1
     before = tree()
     problem = f"{DB} has a merge conflict; choose a side: git checkout --ours"
-    if not has_git:
-        monkeypatch.setenv("PATH", "")
-        problem = f"there may be a merge conflict in {STORE.absolute()}, and git can't be asked: git does not"
+    if git_refuses:
+        plant(tmp_path, "bin/git")
+        Path("bin/git").write_text("#!/bin/sh\necho fatal: it is dubious >&2; exit 128\n")
+        Path("bin/git").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}/bin")
+        problem = f"there may be a merge conflict in {STORE.absolute()}, and git can't be asked: git says: "
+        problem += "fatal: it is dubious; see: git status"
         status, said = say("get", "DB", "--backend", "file")
         assert (status, said.count(f"warning: {problem}")) == (0, 1)
         assert f"problem    {problem}" in say("status", "--backend", "file")[1]
@@ -33658,6 +33664,22 @@ def test_the_hook_audits_the_index_of_a_linked_worktree(repository):
     leak(other / "sub dir" / "é b.py", 1)
     git(other, "add", ".")
     assert refused(other) and refused(other, "sub dir/é b.py")
+
+
+def test_a_planted_bare_repository_hides_no_finding_and_no_warning(repository, say, monkeypatch):
+    leak_all(repository, "sub/a.py", "sub/b.py")
+    git(repository, "add", ".")
+    plant(repository, "sub/objects/x")
+    plant(repository, "sub/refs/x")
+    (repository / "sub/HEAD").write_text("ref: refs/heads/main\n")
+    assert ps.is_committable("sub/a.py")
+    refused = f"git says: fatal: cannot use bare repository '{repository}/sub' (safe.bareRepository is "
+    refused += "'explicit'); see who added it; if it is yours, set GIT_DIR=.\n"
+    for option in ("--staged", "--history"):
+        monkeypatch.chdir(repository / "sub")
+        assert say("audit", option) == (2, refused)
+        monkeypatch.chdir(repository)
+        assert "2 findings" in say("audit", option)[1]
 
 
 @pytest.mark.parametrize(
