@@ -15614,7 +15614,7 @@ _TEST_FILE = lazily(  # test_login.py, login.spec.ts, LoginTests.Refresh.cs
 
 @lru_cache(1 << 10)
 def about_path(path: str) -> _FileKind:
-    """Return the kinds of a file, by its path: a translation, a package manager's, a test."""
+    """Return the kinds of a file, by its path: a translation, a package manager's or minified, a test."""
     name = os.path.basename(path)
     lower = name.lower()
     is_translation = bool(_TRANSLATION_ENDING.search(lower))
@@ -16707,26 +16707,22 @@ def _is_expression(c: Candidate) -> bool:
     and in source.
     """
     value = c.value
-    if (
-        c.quote == "`" and c.separator == "=" and c.language != "source" and " " in value
-    ):  # a command's output
+    if c.quote:  # the output of a command
+        return c.quote == "`" and c.separator == "=" and c.language != "source" and " " in value
+    if c.separator[-1:] == "=" and _IN_ACTION.search(c.before) and not looks_random(value):
         return True
-    # In an action of a template, or in a script that isn't source.
-    if not c.quote and c.separator[-1:] == "=" and _IN_ACTION.search(c.before) and not looks_random(value):
-        return True
+    # In a script that isn't source.
     is_script = c.language == "markup" and c.after[:1] in (";", ",")  # of the page, or a notebook's cell
     is_cell = c.language == "json" and c.separator == "=" and c.after[:1] in (",", ")")
     is_sample = c.language == "docs" and c.after.rstrip() in (";", ",") and not c.before.strip()
-    if not c.quote and (is_script or is_cell or is_sample):
+    if is_script or is_cell or is_sample:
         return bool(_MEMBERS.match(value))
-    if c.language != "source" or c.quote or _is_in_string(c):
+    if c.language != "source" or _is_in_string(c):
         return False
     # In source: a number or a name in camel case; what is called, or begins a block; members of an object.
-    if value.lstrip("-").isdigit() or (
-        c.kind != "pass" and _CAMEL_NAME.match(value) and not looks_random(value)
-    ):
+    if value.lstrip("-").isdigit() or c.after.lstrip()[:1] in ("(", "<", "{"):
         return True
-    if c.after.lstrip()[:1] in ("(", "<", "{"):
+    if c.kind != "pass" and _CAMEL_NAME.match(value) and not looks_random(value):
         return True
     return bool(_MEMBERS.match(value)) and _is_bare_name(c)
 
@@ -16784,6 +16780,7 @@ def _is_word(c: Candidate) -> bool:
     value = c.value
     if c.separator == "(" and value.isalpha() and _ENDS_LIST.match(c.after):  # setPass(["model", "id"])
         return True
+    # The kind of the last word of the name that has one, such as ["pass"] for password_list.
     ends = [kind for kind in map(kind_of_name, words_of(c.name)) if kind][-1:]
     is_password = c.kind == "pass" and ends in ([], ["pass"]) and c.name not in ("passwords", "pass", "Pass")
     if is_password or is_weak_password(c):
