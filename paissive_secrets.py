@@ -18097,7 +18097,7 @@ def mask_in_json(text: bytes, start: int, end: int) -> tuple[int, bytes, int]:
     """Return (begin, mask, end): in JSON, the mask instead of begin to end hides start to end, and is valid.
 
     A place may take in several strings, as a private key in a list of its lines does: between them, only
-    punctuation, short names and words like `null` stay.
+    punctuation, short names and words like `null` stay. It must not end within a number or such a word.
     """
     if _CUT_ESCAPE.search(text, max(0, start - 200), start):  # the place begins within an escape
         start = text.rindex(b"\\", 0, start)
