@@ -1890,8 +1890,7 @@ class FileCache:
     def __init__(self) -> None:
         # By path: the state, or None while the file may change unnoticed; the content; its parsed form.
         self._files: dict[str, tuple[tuple[int, ...] | None, bytes, object]] = {}
-        # By path: what identified the folder or file when its real path was found, and that path.
-        self._real_paths: dict[str, tuple[tuple[int, int] | None, str]] = {}
+        self._real_paths: dict[str, str] = {}  # by path, as last found
 
     def __reduce__(self) -> tuple[type[FileCache], tuple[()]]:
         """Pickle and copy as an empty cache."""
@@ -1922,14 +1921,12 @@ class FileCache:
 
     def real_path(self, path: str) -> str:
         """Return the path without symlinks, from the cache while it leads to the same folder or file."""
-        identity = None
+        real = self._real_paths.get(path, "")
+        # It may have been renamed, or its inode may be another's by now.
         with suppress(OSError):
-            status = os.stat(path)
-            identity = status.st_dev, status.st_ino
-        known_identity, real = self._real_paths.get(path, (None, ""))
-        if identity is None or known_identity != identity:
-            real = os.path.realpath(path)
-            self._real_paths[path] = identity, real
+            if real and os.path.samefile(path, real):
+                return real
+        real = self._real_paths[path] = os.path.realpath(path)
         return real
 
 

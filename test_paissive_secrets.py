@@ -4173,8 +4173,12 @@ def test_the_real_path_of_a_folder_is_found_again_once_its_path_leads_elsewhere(
         link.unlink(missing_ok=True)
         link.symlink_to(name)
         found.append(cache.real_path(str(link)))
+    (tmp_path / "b").rename(tmp_path / "c")
     link.unlink()
-    assert [*found, cache.real_path(str(link))] == [str(tmp_path / name) for name in ("a", "b", "link")]
+    link.symlink_to("c")  # the same folder
+    found.append(cache.real_path(str(link)))
+    link.unlink()
+    assert [*found, cache.real_path(str(link))] == [str(tmp_path / name) for name in ("a", "b", "c", "link")]
 
 
 def bind_socket(path):
