@@ -5485,6 +5485,15 @@ def test_an_older_version_is_removed_from_vault_while_a_revocation_of_the_newest
     assert say(*removal, "1") == (0, "") and say(*removal, "2")[0] == 2
 
 
+def test_an_older_version_with_a_value_that_was_pending_is_removed_from_vault():
+    store = bao().store()
+    store.set_fields("app", {"value": OLD, "value__PENDING": NEW})
+    assert refusal(store.destroy, "app", 1).startswith("Conflict: a rotation of 'app' was left unfinished")
+    store.delete("app#value__PENDING")
+    store.destroy("app", 1)
+    assert [version.destroyed for version in store.versions("app")] == [True, False]
+
+
 def test_a_secret_that_vault_does_not_delete_keeps_its_policies(say, monkeypatch):
     store = bao().store()
     monkeypatch.setitem(ps.STORES, "vault", lambda: copy.deepcopy(store))
@@ -7800,6 +7809,14 @@ def test_a_command_may_ask_for_a_pin_on_the_terminal(by_command, monkeypatch):
 BY_HAND = "; run it by hand to see why"
 
 
+def test_the_command_that_protects_an_exposed_file_quotes_its_path(tmp_path, capsys):
+    (tmp_path / "a key").write_text("value\n")
+    for path, mode in ((tmp_path, 0o755), (tmp_path / "a key", 0o644)):
+        path.chmod(mode)
+    assert ps.read_credential(str(tmp_path / "a key")) == "value"
+    assert capsys.readouterr().err.endswith(f"; chmod 600 '{tmp_path}/a key'\n")
+
+
 def test_a_command_may_say_on_a_terminal_what_it_waits_for(monkeypatch, capfd):
     monkeypatch.setenv("X_COMMAND", "sh -c 'echo touch your key >&2; echo value'")
     for is_terminal, seen in ((False, ""), (True, "touch your key\n")):
@@ -8607,6 +8624,13 @@ def test_a_commit_is_recorded_where_the_store_is_and_the_record_can_be_written(f
     ps.record_commit(files.folder, "1" * 40)
 
 
+def test_a_record_whose_member_is_a_number_has_it_as_text(files):
+    row = {"fingerprints": ["0" * 32], "member": 7, "commit": 8}
+    record_file().write_text(json.dumps({"version": 1, "stores": {files.folder: row}}))
+    known = ps.recorded_store(files.folder, ps.FileCache())
+    assert (known.member, known.commit) == ("7", "8")
+
+
 def test_a_damaged_record_is_an_error(files):
     row = '{"stores": {"/x": {"fingerprints": %s}}}'
     for text in ("{", "[]", "{}", '{"stores": []}', '{"stores": {"/x": 1}}', row % "1", row % "[]"):
@@ -8917,6 +8941,13 @@ def test_a_write_after_a_rekey_that_was_killed_before_its_second_step_claims_no_
     assert capsys.readouterr().err.splitlines() == [warning_of_other_identity("no space")]
     files.set("DB", "2")
     assert records() == {str(store_folder): [old]}
+
+
+def test_a_commit_is_added_to_a_record_that_stays_as_it_is_else(files, store_folder):
+    ps.record_store(str(store_folder), ["0" * 32], "ada")
+    ps.record_commit(str(store_folder), "c0ffee")
+    found = ps.recorded_store(str(store_folder), ps.FileCache())
+    assert (found.fingerprints, found.member, found.commit) == (("0" * 32,), "ada", "c0ffee")
 
 
 def test_a_rekey_on_a_disk_that_is_full_at_its_end_is_complete_and_recorded_later(
@@ -9268,6 +9299,13 @@ def test_only_a_store_that_is_found_by_walking_up_must_not_hide_a_known_one(file
     assert ps.FileStore().get("DB") == "below"
 
 
+def test_policies_are_missing_where_the_store_is_and_none_of_them_is_run(store_folder, monkeypatch):
+    assert ps.FileStore().check_may_run_commands() is None
+    monkeypatch.setenv("PAISSIVE_SECRETS_DIR", str(store_folder))
+    said = f"Unavailable: there is no store in {store_folder}; "
+    assert refusal(ps.FileStore().policy_store().get, "DB").startswith(said)
+
+
 def test_a_configured_store_needs_an_identity_or_secrets(files, store_folder, monkeypatch):
     monkeypatch.setenv("PAISSIVE_SECRETS_DIR", str(store_folder))
     KEY_FILE.rename("moved")
@@ -9281,6 +9319,9 @@ def test_a_damaged_copy_of_a_secret_is_called_so(files):
     said = "Corrupt: a copy of DB: not what was sealed: it does not begin like an age v1 file"
     assert refusal(files.open_copy, "DB", b"").startswith(said)
     assert files.open_copy("DB", DB.read_bytes()) == "db-value"
+    policies = files.policy_store()
+    policies.set("DB", "{}")
+    assert policies.open_copy("DB", (STORE / "rotation/DB.age").read_bytes()) == "{}"
 
 
 def test_sealed_store_says_where_it_would_have_to_be(store_folder, monkeypatch, say):
@@ -11360,9 +11401,12 @@ def test_a_merge_conflict_leaves_a_file_that_opens_and_status_says_how_to_resolv
     assert say("get", "DB", "--backend", "file") == (0, f"ours{warning}")
     said = ps.merge_conflict_error(f"{tmp_path}/.paissive/secrets/a*[1].age").hint  # to git, a pattern
     assert said.endswith("git rm -- ':(literal).paissive/secrets/a*[1].age'")
-    os.truncate(DB, 100)
     Path("link").symlink_to(".")
     monkeypatch.setenv("PAISSIVE_SECRETS_DIR", f"link/{STORE}")
+    assert (
+        "link/.paissive/secrets/DB.age has a merge conflict, and" in say("get", "DB", "--backend", "file")[1]
+    )
+    os.truncate(DB, 100)
     said = say("status", "--backend", "file")[1]
     assert (said.count("problem "), said.endswith(problem)) == (1, True)
     monkeypatch.delenv("PAISSIVE_SECRETS_DIR")
@@ -12505,6 +12549,7 @@ def test_who_lacks_the_new_identity_of_a_rekey_resets_no_password(files, team, m
     as_ada = opened_by(team["ada"], monkeypatch)
     assert dict(as_ada.status())["problem"].message == "a rekey was not finished"
     both = as_ada.reveal_identity()  # the new and the old one
+    assert len(both.split()) == 2
     for identities in (both, "\n".join(reversed(both.split())), both.split()[0]):
         monkeypatch.setenv("PAISSIVE_IDENTITY", identities)
         assert ps.FileStore().reveal_identity() == both
@@ -13835,6 +13880,12 @@ def test_a_redirect_is_followed_over_tls_as_well(stub):
     redirect = http(b"", 307, "Location: /v1/secret/data/elsewhere")
     server = stub(lambda request: http() if b"/elsewhere" in request else redirect)
     assert server.store(**speak_tls(server)).get("a") == "v"
+
+
+def test_a_request_that_fails_with_another_token_keeps_the_outcome_that_it_had_with_the_first():
+    transport = ps.VaultStore(addr=f"http://127.0.0.1:{free_port()}", max_retries=0)._session.transport
+    for outcome in (ps.NOT_DONE, ps.UNKNOWN):
+        assert transport.call(ps.ApiRequest("GET", "a"), outcome=outcome).outcome == outcome
 
 
 def test_hosts_are_spelled_as_in_addresses_and_no_redirect_leads_from_https_to_http():
@@ -22693,6 +22744,12 @@ def test_a_sealed_policy_of_another_version_is_refused_by_name(files):
     }.items():
         files.policy_store().set("DB", first + '{"every": "1d"}')
         assert refusal(ps.Policies(files).get, "DB") == f"BadValue: the policy of 'DB' {said}"
+
+
+def test_lines_that_may_hold_the_rest_of_a_value_in_any_encoding_are_not_shown():
+    errors = b"cause\n" * (ps.MAX_ERRORS // 6 + 1)
+    for length, shown in ((3000, "cause / cause / cause"), (4000, "")):
+        assert ps._last_lines([RANDOM * (length // len(RANDOM) + 1)], b"", errors) == shown
 
 
 def test_a_command_in_a_hint_about_a_policy_quotes_the_name(files):
