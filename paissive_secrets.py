@@ -17350,6 +17350,8 @@ _MAX_PARTS = 8  # of a split token before its longest
 _REACH_OF_PREFIX = 100  # bytes from a prefix to the first run in its token
 # The first two characters of a word, by which prefixes are looked up.
 _WORD_BEGIN = lazily(rb"(?s)(?<![A-Za-z0-9_-])[A-Za-z0-9].")
+# These, found much faster, and those of a part of a word with which the search begins.
+_ALSO_IN_WORD = lazily(rb"(?s)([A-Za-z0-9_-].)(?:(?<=[A-Za-z0-9_-])[A-Za-z0-9_-]+)?")
 _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
 # Text in Base64, by the bits that are zero in ASCII; of random letters, one in 30,000 looks like it.
 _ENCODED_TEXT = lazily(rb"(?:[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9_-]){5}")
@@ -17404,7 +17406,11 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
             searched = end
             continue  # most runs
         begins = alike is not None and text.startswith(alike, start)
-        before = _before_run(text[start - 3 if start > 2 else 0 : start])
+        before = ""
+        if (
+            text[start - 1] not in _LITERAL_QUOTES or text[start - 2] in _JOINS
+        ):  # else none joins two literals
+            before = _before_run(text[start - 3 if start > 2 else 0 : start])
         if not (begins or before or is_sized):
             searched = end
             continue
@@ -17519,8 +17525,7 @@ def _token_around(text: bytes, begin: int, start: int) -> Span | None:
     """Return the token that the run at `start` is in and that begins before it, from `begin` on; or None."""
     begin += len(text[begin:start].rstrip(_TOKEN_LETTERS))  # all from here on may be in one token
     known = prefixes()
-    words = _WORD_BEGIN.findall(text, begin, start)
-    if known.heads.isdisjoint(words):  # most runs
+    if known.heads.isdisjoint(_ALSO_IN_WORD.findall(text, begin, start)):  # most runs
         return None
     for word in _WORD_BEGIN.finditer(text, begin, start):
         at = word.start()
@@ -17846,7 +17851,7 @@ _HASH_ID = lazily(rb"\$(?:[\w-]{1,22}|\d{4,7}:[\w+/=]{11,66})\$")
 
 def _password_hashes(text: bytes) -> Iterator[Span]:
     """Yield hashes of passwords that are known by their own form, such as bcrypt's $2b$…"""
-    if _HASH_ID.search(text):  # mostly, the long expression needn't be compiled
+    if b"$" in text and _HASH_ID.search(text):  # mostly, the long expression needn't be compiled
         rule = pattern_rules()["password-hash"]
         yield from (judge_span(rule, found.span(), found[0]) for found in PASSWORD_HASH.finditer(text))
 
@@ -17867,9 +17872,7 @@ def _keys_with_plus(text: bytes) -> Iterator[Span]:
 
 # --- tables ---
 
-_CELL = lazily(
-    rb"(?<=\|)[ \t]*[`*_]{0,3}([^\s`*_|](?:[^`|\n]{0,298}[^\s`*_|])?)[`*_]{0,3}[ \t\r]*(?=[|\n]|\Z)"
-)
+_CELL = lazily(rb"\|[ \t]*[`*_]{0,3}([^\s`*_|](?:[^`|\n]{0,298}[^\s`*_|])?)[`*_]{0,3}[ \t\r]*(?=[|\n]|\Z)")
 _ROW = lazily(rb"\|(?<![^\n]\|)[^\n]*")  # one byte first, which is found much faster than two
 _TABLE_RULE = b"|+:=- \t\r\n"  # what is in the line below a header
 _LABEL = lazily(rb"[\w.' -]{2,60}\Z")
@@ -17878,6 +17881,8 @@ _MIN_CELL = 4  # bytes of a value in a table
 
 def _values_in_tables(text: bytes, path: str) -> Iterator[Span]:
     """Yield secrets in tables of Markdown and its like: below a header, or beside the label of a row."""
+    if b"|" not in text:
+        return
     labels: list[tuple[int, int]] = []  # the header's cells
     cells: list[tuple[int, int]] = []  # of the row before
     end = 0  # of the row before
