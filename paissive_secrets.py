@@ -14955,9 +14955,11 @@ class _KeywordSearch:
         keyword, in which another word may begin.
         """
         for fragment, after in self.fragments[word]:
+            # Compare first: in a folded text, most of what looks like `pw` is something else.
+            if text[end - after - len(fragment) : end - after].lower() != fragment:
+                continue
             found = assignment.match(text, end - after)
-            # Compare the fragment last: few have a value.
-            if not found or text[found.start() - len(fragment) : found.start()].lower() != fragment:
+            if not found:
                 continue
             if found["attribute"] is not None:
                 # Behind `end` in any case: there, no value was found.
@@ -17402,14 +17404,13 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
     for start, end in runs:
         alike = texts.get(text[start : start + 2])  # prefixes with these first two bytes
         is_sized = end - start in sized
-        if not alike and not is_sized and text[start - 1] not in _MARKS:
+        mark = text[start - 1]
+        if not alike and not is_sized and mark not in _MARKS:
             searched = end
             continue  # most runs
         begins = alike is not None and text.startswith(alike, start)
         before = ""
-        if (
-            text[start - 1] not in _LITERAL_QUOTES or text[start - 2] in _JOINS
-        ):  # else none joins two literals
+        if mark not in _LITERAL_QUOTES or text[start - 2] in _JOINS:  # else no literal may precede it
             before = _before_run(text[start - 3 if start > 2 else 0 : start])
         if not (begins or before or is_sized):
             searched = end
@@ -17424,10 +17425,10 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
         if begins or before == "lead" or is_sized:
             span = _token_at(text, start, end - start)
         if not span and before in ("lead", "sign"):
-            if searched < start - 1 and _may_go_on(text[start:end], text[start - 1]):
+            if searched < start - 1 and _may_go_on(text[start:end], mark):
                 span = _token_around(text, max(searched, start - _REACH_OF_PREFIX), start)
                 searched = end
-        elif not span and text[start - 1] in _LITERAL_QUOTES and (begins or _is_joined(text, start)):
+        elif not span and mark in _LITERAL_QUOTES and (begins or _is_joined(text, start)):
             span = _split_token(text, start)
         if span and not _continues_base64(text, span):
             done = span.end
