@@ -315,10 +315,10 @@ def _on_its_own(numbered_folders):
     sys.argv = argv
     WATCHERS.clear()
     if os.environ._data != environment:
-        before = {os.environ.decodekey(k): os.environ.decodevalue(v) for k, v in environment.items()}
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
-        os.environ.update(before)
+        for name in os.environ._data.keys() - environment.keys():
+            del os.environ[os.environ.decodekey(name)]
+        for name, value in environment.items() - os.environ._data.items():  # few: pytest's own, at least
+            os.environ[os.environ.decodekey(name)] = os.environ.decodevalue(value)
     assert take_strayed() == ""
 
 
@@ -8217,21 +8217,22 @@ def test_age_refuses_a_work_factor_over_20_before_any_work(scrypts):
 
 
 def test_age_works_once_for_a_passphrase_as_long_as_an_object_has_it(scrypts):
-    passphrase, same = ps.Passphrase("words", FAST), ps.Passphrase("words", FAST)
+    forget_objects()
+    words = uuid.uuid4().hex  # which no object has since another test
+    passphrase, same = ps.Passphrase(words, FAST), ps.Passphrase(words, FAST)
     sealed = ps.seal(b"v", passphrase)
     assert [ps.unseal(sealed, key) for key in (passphrase, same)] == [b"v"] * 2
     del passphrase
-    assert ps.unseal(sealed, same) == ps.unseal(sealed, ps.Passphrase("words", FAST)) == b"v"
+    assert ps.unseal(sealed, same) == ps.unseal(sealed, ps.Passphrase(words, FAST)) == b"v"
     assert scrypts == [1 << FAST]
     del same
     gc.collect()
-    assert ps.unseal(sealed, ps.Passphrase("words", FAST)) == b"v"
+    assert ps.unseal(sealed, ps.Passphrase(words, FAST)) == b"v"
     assert scrypts == [1 << FAST] * 2
 
 
 def forget_objects():
-    """Let holders_of() look at what is made from now on, and at what the module and its classes refer to."""
-    gc.collect()
+    """Let the collector and holders_of() look at what is made from now on; the latter also at the module."""
     gc.freeze()
 
 
@@ -19139,8 +19140,11 @@ def test_import_names_a_store_of_a_folder_above(env_file, say, tmp_path, monkeyp
     assert "the store is" not in say("import", ".env", "--backend", "file")[1]
 
 
-def test_who_makes_a_second_store_by_a_relative_path_is_told_of_the_first(say, tmp_path, monkeypatch):
+def test_who_makes_a_second_store_by_a_relative_path_is_told_of_the_first(
+    say, tmp_path, monkeypatch, quick_passwords
+):
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
+    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", str(FAST))
     monkeypatch.setenv("PAISSIVE_SECRETS_DIR", "keys/app")
     (tmp_path / "keys").mkdir()
     (tmp_path / "part/keys").mkdir(parents=True)
