@@ -14956,10 +14956,8 @@ class _KeywordSearch:
         """
         for fragment, after in self.fragments[word]:
             # Compare first: in a folded text, most of what looks like `pw` is something else.
-            if text[end - after - len(fragment) : end - after].lower() != fragment:
-                continue
-            found = assignment.match(text, end - after)
-            if not found:
+            is_same = text[end - after - len(fragment) : end - after].lower() == fragment
+            if not is_same or not (found := assignment.match(text, end - after)):
                 continue
             if found["attribute"] is not None:
                 # Behind `end` in any case: there, no value was found.
