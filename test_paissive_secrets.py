@@ -32989,10 +32989,19 @@ def commit_leaks(folder, *names):
     return new_commit(folder)
 
 
+@functools.cache
+def empty_repository():
+    """The .git of an empty repository, without examples of hooks."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    git(folder, "init", "-q", "--template=", "-b", "main")
+    (folder / ".git/info").mkdir()
+    return folder / ".git"
+
+
 @pytest.fixture
 def repository(folder):
-    git(folder, "init", "-q", "--template=", "-b", "main")  # without examples of hooks
-    (folder / ".git/info").mkdir()
+    shutil.copytree(empty_repository(), folder / ".git")
     return folder
 
 
