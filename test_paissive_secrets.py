@@ -846,10 +846,10 @@ def test_structure_the_contents_page_names_the_sections_in_order():
 
 
 def test_structure_each_section_uses_only_sections_above_it():
-    trees = [*section_trees().values()]
-    for n, (_, used) in enumerate(trees):
-        below = {name for later, _ in trees[n + 1 :] for name in defined(later)}
+    below = set()
+    for tree, used in reversed(section_trees().values()):
         assert below & used == set()
+        below.update(defined(tree))
 
 
 def test_structure_an_underscore_means_used_only_in_its_own_section():
