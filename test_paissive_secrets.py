@@ -8217,7 +8217,6 @@ def test_age_refuses_a_work_factor_over_20_before_any_work(scrypts):
 
 
 def test_age_works_once_for_a_passphrase_as_long_as_an_object_has_it(scrypts):
-    forget_objects()
     words = uuid.uuid4().hex  # which no object has since another test
     passphrase, same = ps.Passphrase(words, FAST), ps.Passphrase(words, FAST)
     sealed = ps.seal(b"v", passphrase)
@@ -8226,13 +8225,13 @@ def test_age_works_once_for_a_passphrase_as_long_as_an_object_has_it(scrypts):
     assert ps.unseal(sealed, same) == ps.unseal(sealed, ps.Passphrase(words, FAST)) == b"v"
     assert scrypts == [1 << FAST]
     del same
-    gc.collect()
     assert ps.unseal(sealed, ps.Passphrase(words, FAST)) == b"v"
     assert scrypts == [1 << FAST] * 2
 
 
 def forget_objects():
-    """Let the collector and holders_of() look at what is made from now on; the latter also at the module."""
+    """Let holders_of() look at what is made from now on, and at what the module and its classes refer to."""
+    gc.collect()  # what stayed would keep passphrases, and the keys that were derived of them
     gc.freeze()
 
 
