@@ -1537,7 +1537,8 @@ def variable_name(name: str) -> str:
     """Return the variable of a secret's name: DB_PASSWORD for `db/password`.
 
     A name that is a valid variable stays as it is, also in lower case. In any other, characters but ASCII
-    letters and digits become "_", and the rest upper case: several names may have the same variable.
+    letters and digits become "_", and the rest upper case, with a "_" before a digit at the beginning:
+    several names may have the same variable.
     """
     if name.isidentifier() and name.isascii():
         return name
@@ -2545,8 +2546,8 @@ class Store:
     def stage_name(self, name: str, stage: str) -> str:
         """Return the name under which a stage of a secret is stored.
 
-        BadName: no secret has this name, or none has stages under it.
-        BadValue: there is no such stage.
+        It may be longer than a name can be. BadName: no secret has this
+        name, or none has stages under it. BadValue: there is no such stage.
         """
         return check_name(name) + stage_suffix(stage)
 
@@ -2624,6 +2625,7 @@ class Store:
         """Return KIND or KIND PLACE, by which policies identify the store.
 
         Each process gets the same for a store, and another for any other.
+        By default, all stores of a class have the same: its name.
         """
         return type(self).__name__
 
@@ -3219,8 +3221,8 @@ class Policies:
     def _load(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Return the file's content, {location of a store: {name: policy}}; {} without a file.
 
-        It is read once, then remembered until the next write. Raise BadValue for a bad file, Unsafe if others
-        can write it, since it has commands.
+        It is read once, then remembered until a write or a lock. Raise BadValue for a bad file, Unsafe if
+        others can write it, since it has commands.
         """
         if self._read is not None:
             return self._read
@@ -3375,11 +3377,12 @@ class Dotenv:
     ) -> dict[str, str]:
         """Return the values by name, without those that can't be read.
 
-        ${NAME} is the first of these: the variable of `environ`, the value of a line above, its default, "".
-        With `override`, the line comes before the variable; for a key to a store, only a line counts. If the
-        text is a reference, it is put in as ${secret:…}, so that it is still followed. For a moved secret, it
-        is secret:NAME or, if `variables_first` has the name, secret://env/NAME. Raise BadValue if these texts
-        get too long together, or if a reference can't be followed where it stands.
+        ${NAME} is the first of these that exists: the variable of `environ`, the value of a line above, "".
+        In place of "", also of an empty variable, it is the default, if there is one. With `override`, the
+        line comes before the variable; for a key to a store, only a line counts. If the text is a reference,
+        it is put in as ${secret:…}, so that it is still followed. For a moved secret, it is secret:NAME or,
+        if `variables_first` has the name, secret://env/NAME. Raise BadValue if these texts get too long
+        together, or if a reference can't be followed where it stands.
         """
         found: dict[str, str] = {}
         sources = [found, environ] if override else [environ, found]
@@ -3446,8 +3449,8 @@ class Dotenv:
     ) -> tuple[dict[str, str], dict[str, str]]:
         """Return `values`, split into secrets and settings.
 
-        A value that takes in a secret with ${NAME} is a secret. A value that can't be read counts as one, and
-        is "".
+        A value that takes in a secret of a line above with ${NAME} is a secret; one that takes in a variable
+        is judged like any other. A value that can't be read counts as a secret, and is "".
         """
         values = self.values(environ, override=override)
         secrets: dict[str, str] = {}
@@ -3579,7 +3582,8 @@ class Dotenv:
 class _Piece:
     """A stretch of a .env file: one assignment, empty lines, or one line of anything else.
 
-    If a value goes on in other lines, they belong to it, also if text behind its closing quote spoils it.
+    If a value in quotes goes on in other lines, they belong to it, also if text behind the closing quote
+    spoils it.
     """
 
     def __init__(self, text: str, at: int, number: int) -> None:
@@ -3799,7 +3803,7 @@ class EnvironmentStore(LockingStore):
     backend_name = "env"
 
     def __init__(self, dotenv: StrPath | None = None) -> None:
-        """Choose the file, "" for none; nothing is read yet."""
+        """Choose the file, "" for none; None leaves that to PAISSIVE_ENV_FILE, as it is at each use."""
         self._dotenv = None if dotenv is None else os.fspath(dotenv)
         # Of the default .env, also after the program has changed to another folder.
         self._folder = working_directory()
@@ -3818,8 +3822,10 @@ class EnvironmentStore(LockingStore):
     def get(self, name: str) -> str:
         """Return the variable, else a mounted file's text, else .env's.
 
-        NotFound if there is none; Moved as in `get_stored`; BadValue or
-        Denied if the file can't be used. References aren't followed.
+        NotFound if there is none; Moved as in `get_stored`. A mounted file
+        that can't be used is an error, also one that NAME_FILE names and
+        that is missing: Unavailable. References aren't followed, and a
+        variable's text isn't checked.
         """
         variable = checked_variable(name)
         try:
@@ -3835,8 +3841,9 @@ class EnvironmentStore(LockingStore):
         """Return the value in the dotenv file, or raise NotFound or Moved.
 
         In a value that has ${NAME} of a moved secret, a reference stands
-        for that. Raise NotFound, too, for a setting of this tool, and after
-        `delete` in this process.
+        for that. Raise NotFound, too, for a setting of this tool or of
+        Vault, after `delete` in this process, and for a moved secret that
+        a variable or a mounted file has.
         """
         variable = checked_variable(name)
         if variable not in self._deleted_here and not is_store_setting(variable):
@@ -3848,7 +3855,7 @@ class EnvironmentStore(LockingStore):
         raise not_found_error(name, self._places_searched(), self._hint_if_missing())
 
     def get_everything(self) -> dict[str, str]:
-        """Return all values by name.
+        """Return the values of all secrets by name.
 
         Left out, with a warning, are mounted files that can't be read.
         """
@@ -3869,9 +3876,10 @@ class EnvironmentStore(LockingStore):
     def names(self) -> Iterator[str]:
         """Yield the names of secrets: of the dotenv file, variables and files.
 
-        Left out are settings, unless `set` made them here, what `delete`
-        hides here, and names that no variable can have. Of several
-        spellings of a variable there is one.
+        Left out are settings, but for variables that `set` made here, what
+        `delete` hides here, and names that no variable can have. Of several
+        spellings of a variable there is one. A value that can't be read has
+        its name here, too.
         """
         found = {*self._load().split(os.environ)[0], *_credential_names(), *_secret_variables()}
         hidden = self._deleted_here.difference(os.environ)
@@ -3947,13 +3955,13 @@ class EnvironmentStore(LockingStore):
             self._check_not_moved(variable, self._moved())
 
     def delete(self, name: str) -> None:
-        """Delete the variable, and the line in the dotenv file.
+        """Delete the variable, and its lines in the dotenv file.
 
         A store that writes no file leaves the files as they are, and hides
         what they have. Any other raises Denied for a mounted file, which
         only its owner can remove, and, in the command line, for a variable
-        of the calling shell. Raise NotFound, Moved, or Conflict while it is
-        rotated.
+        of the calling shell without a line. Raise NotFound, Moved, or
+        Conflict if the line's rotation is unfinished.
         """
         variable = checked_variable(name)
         path = ""
@@ -3998,18 +4006,25 @@ class EnvironmentStore(LockingStore):
     def stage_name(self, name: str, stage: str) -> str:
         """Return the name under which a stage of a secret is stored.
 
-        For a stage itself, return the name in the file: see `_key_in`.
+        For the current stage of a name that is a stage itself, it is the
+        name in the file: see `_key_in`.
         """
         if stage == "current" and base_of_stage(variable_name(check_name(name))):
             return _key_in(self._load(), name)
         return super().stage_name(name, stage)
 
     def location(self) -> str:
-        """Return "env FILE", with symlinks resolved."""
+        """Return "env FILE", with symlinks resolved.
+
+        Without a file, it is the working directory.
+        """
         return f"env {os.path.realpath(self.plaintext_file())}"
 
     def persistent_view(self) -> EnvironmentStore:
-        """Return a view that writes the dotenv file."""
+        """Return a view that writes the dotenv file.
+
+        What the two set and delete in this process, both see.
+        """
         import copy
 
         # A copy, of whatever class this is: a user's may have been derived from it.
@@ -4022,7 +4037,10 @@ class EnvironmentStore(LockingStore):
         return self._writes_file() and self._configured_file() != ""
 
     def plaintext_file(self) -> str:
-        """Return the path of the dotenv file, which need not exist, or ""."""
+        """Return the path of the dotenv file, or "" for none.
+
+        It need not exist or be trusted, and may be relative.
+        """
         configured = self._configured_file()
         if configured is not None or not self._folder:
             return configured or ""
@@ -4077,9 +4095,11 @@ class EnvironmentStore(LockingStore):
     ) -> dict[str, str]:
         """Return {variable: text} of the file's values that take in secrets.
 
-        These have a ${NAME} of a moved secret, or of a variable or line
-        that is a reference; the text refers to that. `environ` and
-        `variables_first` are as in `Dotenv.values`.
+        These have a ${NAME}, and a reference once that is put in: to a
+        moved secret, or what a line or variable refers to. The text has the
+        reference or, where a variable hides a line that is one, the
+        variable's value. `environ` and `variables_first` are as in
+        `Dotenv.values`.
         """
         dotenv = self._load()
         alone = dotenv.values({})  # without variables, which may hide lines that are references
@@ -4114,7 +4134,10 @@ class EnvironmentStore(LockingStore):
         return variable in self._set_here or is_secret(variable, value)
 
     def plain_settings(self) -> dict[str, str]:
-        """Return the file's settings that no variable has, by variable."""
+        """Return the file's settings that no variable has, by variable.
+
+        A mounted file doesn't hide one, unlike in `get`.
+        """
         settings = self._load().split(os.environ)[1]
         found = {variable_name(name): value for name, value in settings.items()}
         left_out = {*filter(is_store_setting, found), *os.environ, *self._deleted_here}
@@ -4206,7 +4229,7 @@ class EnvironmentStore(LockingStore):
     # The dotenv file.
 
     def _configured_file(self) -> str | None:
-        """Return the dotenv file that the program or PAISSIVE_ENV_FILE names.
+        """Return the dotenv file that the program or, at this moment, PAISSIVE_ENV_FILE names.
 
         "" is for no file at all, None for the default: .env in the directory where the store was made.
         """
@@ -4220,9 +4243,9 @@ class EnvironmentStore(LockingStore):
     def _load(self) -> Dotenv:
         """Return the dotenv file, parsed once until it changes; _NO_DOTENV if there is none.
 
-        A file that nobody named counts as none, with a warning, if others could have written it, or if it
-        isn't a regular file. One that was named is read whoever can write it, and Unsafe if it isn't a
-        regular file. Raise Denied or Unavailable if it can't be read.
+        A file that nobody named counts as none if others could have written it, or if it isn't a regular
+        file, with a warning for all but a folder. One that was named is read whoever can write it, and Unsafe
+        if it isn't a regular file. Raise Denied or Unavailable if it can't be read.
         """
         path = self.plaintext_file()
         try:  # this is faster than disk_errors()
@@ -4239,7 +4262,7 @@ class EnvironmentStore(LockingStore):
         return _NO_DOTENV
 
     def _parse(self, data: bytes) -> Dotenv:
-        """Return the dotenv file with this content; warn if others can read its secrets.
+        """Return the dotenv file with this content; warn if others can read or write its secrets.
 
         Warn about the first line that can't be read. Raise BadValue for UTF-16, Unsafe as `_check_trusted`.
         """
@@ -4293,7 +4316,7 @@ _NO_DOTENV = Dotenv("")  # in place of a file that isn't there
 
 
 def layers_beside(path: str) -> list[str]:
-    """Return the files such as .env.local beside a .env, which other loaders read, too.
+    """Return the names of files such as .env.local beside a .env, which other loaders read, too.
 
     Return [] if the folder can't be listed.
     """
@@ -4324,7 +4347,7 @@ def _key_in(dotenv: Dotenv, name: str) -> str:
 
 
 def _credential_names() -> list[str]:
-    """Return the names of systemd's credentials but for settings of this tool and hidden files.
+    """Return the names of systemd's credentials but for settings of this tool or Vault, and hidden files.
 
     Raise Denied or Unavailable if their folder can't be read.
     """
@@ -4430,12 +4453,13 @@ def credential_lock(source: str) -> Any:
 
 
 def read_store_credential(variable: str, *, is_brief: bool = False) -> str:
-    """Return a credential from its first configured source, or "" if none is configured.
+    """Return a credential from its first configured source, or "" if none is configured or its file is empty.
 
-    The sources are `variable`, the file in X_FILE, the command in X_COMMAND, and systemd's credential. The
-    command runs once in a process or, for a credential that `is_brief`, valid for a short time only, at each
-    call. Raise BadValue if it can't be run, Locked if it fails or prints nothing, Denied or Unavailable if
-    the file can't be read.
+    An empty variable isn't configured. Only a command's output is checked to be text. The sources are
+    `variable`, the file in X_FILE, the command in X_COMMAND, and systemd's credential. The command runs once
+    in a process or, for a credential that `is_brief`, valid for a short time only, at each call. Raise
+    BadValue if it can't be run, Locked if it fails or prints nothing, Denied or Unavailable if the file can't
+    be read.
     """
     text = os.environ.get(variable, "")
     if text:
@@ -4557,9 +4581,9 @@ def run_command(
     """Run a command with `text` on stdin; with `capture`, return its output without a newline at its end.
 
     Without `capture`, the output is dropped, and "" returned. The command runs in `folder`, by default the
-    working directory, and gets `environment`, by default `child_environment`. If this process is killed, the
-    command keeps the `lock`. With `session`, it leads a session of its own, so that all that it has started
-    is killed with it; without, it can use the terminal.
+    working directory, and gets `environment`, by default `child_environment`, less variables that have
+    `text`. If this process is killed, the command keeps the `lock`. With `session`, it leads a session of its
+    own, so that all that it has started is killed with it; without, it can use the terminal.
 
     Raise Unavailable if it can't be started, fails, takes longer than `timeout` seconds or prints more than
     MAX_FILE_BYTES. That message ends with what `explain(output, end of stderr)` returns, unless that is "";
