@@ -18234,6 +18234,8 @@ def _tokens_of_project(text: bytes, rules: Iterable[Rule]) -> Iterator[Span]:
 CONFIDENCES = ("low", "medium", "high")
 READ_SIZE = 1 << 19  # bytes asked for in one read
 _CONTEXT = 100  # bytes on either side of a value that say which one it is
+# What JSON may begin with, also behind a byte order mark; the next bytes say whether it is JSON.
+_BEGIN_OF_JSON = lazily(rb"\xef?\xbb?\xbf?\s{0,99}[{\[]?\s{0,99}\Z")
 # Elsewhere than in these places, it may be a part of another value.
 _ASSIGNED_NAME = lazily(
     rb"""(?x)
@@ -18367,7 +18369,9 @@ def mask_found(pieces: Iterable[bytes], path: str, confidences: Container[str]) 
     """
     chunks = filter(None, pieces)
     first = next(chunks, b"")
-    path = path_by_content(path, first)
+    while _BEGIN_OF_JSON.match(first) and (piece := next(chunks, b"")):  # a pipe may bring a byte at a time
+        first += piece
+    path = path_by_content(path, first.removeprefix(b"\xef\xbb\xbf"))
     is_json = language_of(path).kind == "json"
     done = 0  # leading bytes of a window that belong to a mask before it
     for window in _windows(chain([first], chunks)):

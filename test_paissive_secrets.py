@@ -37236,6 +37236,13 @@ def test_a_key_whose_json_is_not_valid_is_masked_all_the_same():
         assert not [line for line in PEM.splitlines() if line[:8] in masked or line[-8:] in masked], masked
 
 
+def test_json_on_stdin_stays_valid_if_it_comes_byte_by_byte_behind_a_byte_order_mark():
+    for text in ('{ "db_password": 84519273}', '[\n{"db_password": 84519273}]'):
+        pieces = (bytes([byte]) for byte in b"\xef\xbb\xbf" + text.encode())
+        masked = b"".join(ps.mask_found(pieces, "-", ps.CONFIDENCES)).decode("utf-8-sig")
+        assert masked == text.replace("84519273", '"***"')
+
+
 def test_a_number_in_json_is_masked_as_a_string():
     line = '{"db_password": 84519273, "port": 1}'
     assert (
