@@ -18789,9 +18789,10 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
         # Dangling ones come last: what an amended commit added is often in a reachable one as well.
         reached = chain(reached, object_ids(folder, "commit"))
     wanted = (commit for commit in reached if commit[0] != "?" and is_new(commit, commits))
-    with_path = changed_blobs(folder, wanted)
-    if not revisions:
-        with_path = chain(with_path, _index_blobs(folder))
+    with_path = _blobs_until_failure(changed_blobs(folder, wanted))
+    if not revisions:  # and those whose staged version isn't that of HEAD
+        staged = staged_blobs(folder, ask_git(folder, "rev-parse", "HEAD:", default=""))
+        with_path = chain(with_path, _blobs_until_failure(staged))
     for blob in with_path:
         for oid in blob.replaces:
             if revisions and is_new((oid, blob.path), versions):
@@ -18811,18 +18812,18 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
 def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
     """Yield the versions of files that these commits add or change, with the commit.
 
-    A merge adds what differs from all of its parents. Stop without an error where git fails, also in
-    `commits`, which is read first: a partial clone may lack trees, and a dangling commit its parent.
+    A merge adds what differs from all of its parents. Raise Unavailable where git fails, also in `commits`,
+    which is read first: a partial clone may lack trees, and a dangling commit its parent.
     """
     options = ("--stdin", "--root", "-c", "-r", "--format=%H %aI", "-z")
-    with suppress(Unavailable), run_git(folder, "diff-tree", *options, feed=commits) as out:
+    with run_git(folder, "diff-tree", *options, feed=commits) as out:
         yield from (blob for blob in _parse_changes(out) if blob.oid)
 
 
-def _index_blobs(folder: str) -> Iterator[Blob]:
-    """Yield the files whose staged version isn't that of HEAD, as `staged_blobs` does; none if git fails."""
+def _blobs_until_failure(blobs: Iterator[Blob]) -> Iterator[Blob]:
+    """Yield blobs, and stop without an error where git fails."""
     with suppress(Unavailable):
-        yield from staged_blobs(folder, ask_git(folder, "rev-parse", "HEAD:", default=""))
+        yield from blobs
 
 
 def ask_about_file(path: str, *args: str) -> str:
@@ -20211,7 +20212,7 @@ class KnownValues:
         for why, names in (
             ("references (audit their store with --backend)", references),
             ("too short or too plain to search for", plain),
-            ("older values are not kept, so leaks of them can't be found", self.without_history),
+            ("older values are missing, so leaks of them can't be found", self.without_history),
         ):
             if names:
                 self.notes.append(f"{why}: {', '.join(map(printable, sorted(names)))}")
@@ -20246,7 +20247,7 @@ class KnownValues:
             for name, values in stages.items():
                 if verdict in values:
                     yield name, verdict, values[verdict]
-        # Names of secrets whose older values the store doesn't keep; complete when all were yielded.
+        # Names of secrets whose older values, or some of them, can't be had; complete when all were yielded.
         self.without_history = list(stages)
         with suppress(BadValue):  # raised by a store that keeps no older values
             if isinstance(store, FileStore):
@@ -20260,7 +20261,8 @@ class KnownValues:
         """Yield (name, "retired", value) for each version of a sealed file in git that the identity opens.
 
         Current values are among them. A note says how many versions don't open. Remove from `without_history`
-        the secrets whose files git has. Outside of a repository, do nothing.
+        the secrets whose files git has, unless the clone lacks versions: it is shallow or partial, or git
+        can't walk it, which ends the search early. Outside of a repository, do nothing.
         """
         secrets = store.sealed_folder()
         folder = os.path.dirname(secrets)
@@ -20268,14 +20270,20 @@ class KnownValues:
             top = shown_path(secrets, find_repository(folder)[0]) + "/"
         except Unavailable:
             return
+        is_whole = ask_git(folder, "rev-parse", "--is-shallow-repository") != "true"
         names: dict[str, set[str]] = {}  # by the id of a file's version, which its copies share
-        for blob in changed_blobs(folder, object_ids(folder, "commit")):
-            if blob.path.startswith(top):
-                name = blob.path[len(top) :].removesuffix(".age")
-                names.setdefault(blob.oid, set()).add(name)
-        self.without_history = sorted({*self.without_history}.difference(*names.values()))
+        try:
+            for blob in changed_blobs(folder, object_ids(folder, "commit")):
+                if blob.path.startswith(top) and blob.path.endswith(".age"):
+                    name = blob.path[len(top) :].removesuffix(".age")
+                    names.setdefault(blob.oid, set()).add(name)
+        except Unavailable:
+            is_whole = False
         unopened = 0
-        for oid, _, chunks in read_objects(folder, names):
+        for oid, size, chunks in read_objects(folder, names):
+            if size < 0:
+                is_whole = False
+                continue
             sealed = b"".join(chunks)
             for name in names[oid]:  # a file opens under the name that is sealed in it
                 with suppress(WrongKey, Corrupt, BadValue):
@@ -20284,6 +20292,8 @@ class KnownValues:
                     break
             else:
                 unopened += 1
+        if is_whole:
+            self.without_history = sorted({*self.without_history}.difference(*names.values()))
         if unopened:
             self.notes.append(f"older encrypted files that the store's identity doesn't open: {unopened}")
 

@@ -32928,7 +32928,7 @@ def test_a_git_that_fails_in_the_middle_of_a_record_says_why(stand_in):
 
 def test_a_history_goes_on_where_git_can_not_compare_the_index(stand_in):
     stand_in("exit 3")
-    assert list(ps._index_blobs(".")) == []
+    assert list(ps._blobs_until_failure(ps.staged_blobs(".", "tree"))) == []
 
 
 @pytest.mark.skipif(not hasattr(select, "poll"), reason="files can't block here")
@@ -36219,13 +36219,30 @@ def test_a_value_that_git_has_only_as_a_previous_one_is_known_by_the_name_of_its
 def test_older_values_are_searched_for_where_git_has_them_and_the_identity_opens_them(files):
     known = ps.KnownValues("file")
     assert list(ps.audit(known=known)) == []
-    assert known.notes == ["older values are not kept, so leaks of them can't be found: DB, app/db"]
+    assert known.notes == ["older values are missing, so leaks of them can't be found: DB, app/db"]
     committed(".")
     files.rekey()
     commit(Path("."))
     known = ps.KnownValues("file")
     assert list(ps.audit(known=known)) == []
     assert known.notes == ["older encrypted files that the store's identity doesn't open: 2"]
+
+
+def test_a_clone_that_lacks_older_encrypted_files_says_that_older_values_are_missing(files):
+    committed(".")
+    files.set("DB", token())
+    commit(Path("."))
+    missing = ["older values are missing, so leaks of them can't be found: DB, app/db"]
+    shallow = Path(".git/shallow")
+    shallow.write_text(git(".", "rev-parse", "HEAD") + "\n")
+    assert ps.KnownValues("file").notes == missing
+    shallow.unlink()
+    for lost in ("HEAD~:.paissive/secrets/DB.age", "HEAD~:"):  # a version, and the tree of a commit
+        oid = git(".", "rev-parse", lost)
+        object_file = Path(".git/objects", oid[:2], oid[2:])
+        object_file.rename("lost")
+        assert ps.KnownValues("file").notes == missing
+        Path("lost").rename(object_file)
 
 
 def test_older_files_that_hold_no_value_hide_no_other(files):
@@ -36252,6 +36269,7 @@ def test_a_copy_of_an_encrypted_file_under_other_names_hides_no_older_value(file
     committed(".")
     for name in ("A", "Z", "DB.age.bak"):
         DB.with_name(f"{name}.age").unlink()
+    DB.with_name("README").touch()  # no encrypted file, so that no note counts it
     commit(Path("."))  # which removes them
     files.set("DB", token())
     Path("leak.md").write_text("db-value")
@@ -36290,9 +36308,7 @@ def test_a_leak_is_followed_through_rotations(repository, monkeypatch, capsys, q
         assert audited()[1] == [] and ps.main(["audit", "--known"]) == 0
         printed = capsys.readouterr()
         assert printed.out.endswith("; not examined: 1 secret's older values\n")
-        assert (
-            "note: older values are not kept, so leaks of them can't be found: DB_PASSWORD\n" in printed.err
-        )
+        assert "note: older values are missing, so leaks of them can't be found: DB_PASSWORD\n" in printed.err
     else:
         assert audited() == (1, ["retired"], ["revoke it where it was issued, unless that was done"])
         assert audited("--history")[1] == ["retired"]
@@ -36312,7 +36328,7 @@ def test_a_leak_is_known_by_what_vault_remembers(repository, mount):
     verdicts = {f.line: (f.secret, f.verdict) for f in ps.audit(known=known) if f.rule == "known-value"}
     retired = {1: ("app#password", "retired")} if mount == "secret" else {}
     assert verdicts == {**retired, 2: ("app#password", "previous"), 3: ("app#password", "current")}
-    note = "older values are not kept, so leaks of them can't be found: app#password"
+    note = "older values are missing, so leaks of them can't be found: app#password"
     assert known.notes == ([] if retired else [note])
 
 
