@@ -17210,7 +17210,7 @@ def find_spans(
 
 
 def _whole_file(text: bytes, path: str) -> Iterator[Span]:
-    """Yield the one word that a file holds if the file's name is a secret's: db_password.txt.
+    """Yield the one word, of 8 to 300 bytes, that a file holds if its name is a secret's: db_password.txt.
 
     If the value looks random, its folder may have that name instead. Source, such as pw.py, holds code.
     """
@@ -17371,7 +17371,7 @@ _LITERAL = lazily(rb"(?P<part>[^\"'\\\n]{1,200})[\"']")
 _LITERAL_BEFORE = lazily(rb"([\"'])([^\"'\\\n]{1,80})\1" + _JOIN + rb"\1\Z")
 _LITERAL_AFTER = lazily(rb"([\"'])" + _JOIN + rb"\1(?P<part>[^\"'\\\n]{1,200})")
 _MAX_PARTS = 8  # of a split token before its longest
-_REACH_OF_PREFIX = 100  # bytes from a prefix to the first run in its token
+_REACH_OF_PREFIX = 100  # bytes from a prefix to a run in its token
 # The first two characters of a word, by which prefixes are looked up.
 _WORD_BEGIN = lazily(rb"(?s)(?<![A-Za-z0-9_-])[A-Za-z0-9].")
 # These, found much faster, and those of a part of a word with which the search begins.
@@ -17680,7 +17680,7 @@ _ITEM = lazily(  # of a row, with what follows it: a plain string, or anything e
     rb"|[^,()']{0,200}(?:'[^']{0,8000}'|\((?:[^()]|\([^()]{0,99}\)){0,200}\))?)\s{0,40}[,)]"
 )
 _ROW_END = lazily(rb"\)(?=\s{0,40},\s{0,40}\()|;\s{0,9}\n")  # or the end of all rows
-_MAX_IN_ROW = 1 << 13  # bytes of a value, or to the end of a row that can't be read
+_MAX_IN_ROW = 1 << 13  # bytes to the end of a row that can't be read
 _WEB_KEY_MEMBER = lazily(  # a private one: RFC 7518, 6.2.2, 6.3.2 and 6.4
     rb"""(?<![\w-])(?:k|d[pq]?|p|qi?)\\{0,3}["']?\s{0,9}(?::|=>)\s{0,9}\\{0,3}["']([\w-]{16,})"""
 )
@@ -20030,9 +20030,9 @@ def _scope_of_files(paths: Iterable[str], baseline: StrPath | None) -> _Scope:
     top is that of the PATHs' repository; without one, the folder of the option's baseline, if that is the
     base or above it; else the base. So fingerprints don't depend on where an audit starts.
     """
-    folders = [path if os.path.isdir(path) else os.path.dirname(path) for path in paths]
+    folders = [os.path.realpath(path if os.path.isdir(path) else os.path.dirname(path)) for path in paths]
     try:
-        common = real_path(os.path.commonpath(map(os.path.realpath, folders)))
+        common = real_path(os.path.commonpath(folders))
     except ValueError:  # no PATHs, or on several drives of Windows
         common = ""
     base = real_path("")

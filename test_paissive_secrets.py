@@ -35193,6 +35193,11 @@ def test_an_audit_of_a_path_that_is_not_there_fails_before_it_is_iterated(folder
     assert refusal(ps.audit, "gone") == "BadValue: no file or folder called 'gone'"
 
 
+def test_an_audit_of_no_paths_reads_nothing(folder):
+    run = ps.Audit([])
+    assert (list(run), run.summary.files) == ([], 0)
+
+
 def test_findings_have_at_least_the_confidence_asked_for_and_the_rest_is_not_stale(folder, say):
     low = "AGE-SECRET-" + "KEY-1" + "X" * 58
     (folder / "a.txt").write_text(f"{token()}\npostgres://app:{token()[4:16]}@db.internal/x\n{low}\n")
