@@ -9114,8 +9114,8 @@ class VaultStore(Store):
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
         """Return {name: value} for those of these names that exist.
 
-        Left out is also what was deleted, or can't be a name. Several secrets are read at once;
-        an error about one of them is raised.
+        Left out is also what was deleted, or can't be a name. Several
+        secrets are read at once; an error about one of them is raised.
         """
         wanted = {}  # paths and fields by name
         for name in names:
