@@ -18928,13 +18928,19 @@ def _hook_begin(name: str) -> bytes:
     return _HOOK_BEGIN.format(verb=name.removeprefix("pre-")).encode()
 
 
-def pushed_revisions(remote: str, lines: Iterable[str]) -> list[str]:
+def pushed_revisions(remote: str, lines: Sequence[str]) -> list[str]:
     """Return a push's new commits as revisions for git-rev-list(1); [] for a push that only deletes.
 
     What the remote is known to have is left out. `lines` are a pre-push hook's stdin (githooks(5)): local ref
-    and id, remote ref and id. Raise BadValue for anything else, Unavailable if git fails.
+    and id, remote ref and id. Without any, start from all refs here but those of remotes and the stash, since
+    another hook may have read the lines. Raise BadValue for anything else, Unavailable if git fails.
     """
-    revisions: list[str] = []
+    if not lines:
+        refs = ("--exclude=refs/remotes/*", "--exclude=refs/stash", "--all")
+        found = ask_git(".", "rev-parse", "--revs-only", "HEAD", *refs, "--not", f"--remotes={remote}")
+        revisions = sorted({*found.split()})
+        return revisions if any(revision[0] != "^" for revision in revisions) else []
+    revisions = []
     for line in lines:
         try:
             _, new, _, old = line.split()
@@ -22556,9 +22562,13 @@ def cmd_audit(args: Namespace) -> int:
         _print_rules(args)
         return 0
     if args.pushed is not None:
-        args.history = pushed_revisions(args.pushed, sys.stdin)
+        lines = list(sys.stdin or ())
+        args.history = pushed_revisions(args.pushed, lines)
         if not args.history:
             return 0
+        if not lines:
+            # Up to date, or another hook has read the lines. A remote may be a URL with a password.
+            _say("note: stdin names nothing to push, so all that the remote lacks is audited")
     run = _make_audit(args)
     if args.update_baseline:
         _update_baseline(run)

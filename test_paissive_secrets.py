@@ -34089,9 +34089,38 @@ def test_before_a_push_nothing_is_said_of_values_that_are_not_searched_for(repos
 
 
 def test_a_push_that_only_deletes_is_not_audited(repository, say):
-    zeros, oid = "0" * 40, "1" * 40
-    for lines in ("", f"(delete) {zeros} refs/heads/x {oid}\n"):
-        assert say("audit", "--pushed", "origin", stdin=lines) == (0, "")
+    leak(repository / "a.py")
+    commit(repository)
+    deletion = f"(delete) {'0' * 40} refs/heads/x {'1' * 40}\n"
+    assert say("audit", "--pushed", "origin", stdin=deletion) == (0, "")
+
+
+def test_below_a_hook_that_reads_stdin_all_that_the_remote_lacks_is_audited(repository, remote):
+    hook = repository / ".git/hooks/pre-push"
+    hook.write_text(hook.read_text().replace("\n", "\ncat > /dev/null\n", 1))
+    git(repository, "push", "-q", "origin", "main")
+    leak(repository / "a.py")
+    commit(repository)
+    said = pushed(repository, "origin", "main")
+    assert "stdin names nothing to push, so all that the remote lacks is audited\n" in said
+    assert "a.py:1:6" in said
+
+
+def test_a_push_without_a_line_may_send_any_ref_but_those_of_remotes_and_the_stash(repository):
+    assert ps.pushed_revisions("origin", []) == []  # there is no commit yet
+    plant(repository, "a.txt")
+    commit(repository)
+    first = git(repository, "rev-parse", "HEAD")
+    oids = []
+    for n in range(6):
+        plant(repository, f"{n}.txt")
+        oids.append(new_commit(repository))
+    refs = ("heads/topic", "tags/v1", "notes/x", "stash", "remotes/fork/main")
+    for name, oid in zip((*refs, "remotes/origin/main"), (*oids[:5], first)):
+        git(repository, "update-ref", f"refs/{name}", oid)
+    git(repository, "checkout", "-q", "--detach")
+    assert sorted(ps.pushed_revisions("origin", [])) == sorted([f"^{first}", *oids[:3], oids[5]])
+    assert f"^{first}" not in ps.pushed_revisions("https://git.example/origin", [])
 
 
 def test_what_git_does_not_pass_to_a_pre_push_hook_is_an_error(repository, say):
