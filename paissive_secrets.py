@@ -4453,13 +4453,13 @@ def credential_lock(source: str) -> Any:
 
 
 def read_store_credential(variable: str, *, is_brief: bool = False) -> str:
-    """Return a credential from its first configured source, or "" if none is configured or its file is empty.
+    """Return a credential from its first configured source, or "" if none is configured.
 
     An empty variable isn't configured. Only a command's output is checked to be text. The sources are
     `variable`, the file in X_FILE, the command in X_COMMAND, and systemd's credential. The command runs once
     in a process or, for a credential that `is_brief`, valid for a short time only, at each call. Raise
-    BadValue if it can't be run, Locked if it fails or prints nothing, Denied or Unavailable if the file can't
-    be read.
+    BadValue if it can't be run, Locked if it fails or prints nothing, or if the file is empty, Denied or
+    Unavailable if the file can't be read.
     """
     text = os.environ.get(variable, "")
     if text:
@@ -4477,7 +4477,11 @@ def read_store_credential(variable: str, *, is_brief: bool = False) -> str:
     if not path:
         return ""
     with disk_errors(f"read {variable} from {path}"):
-        return read_credential(path)
+        text = read_credential(path)
+    if not text:  # what comes next, such as a prompt or another key, isn't what was configured
+        hint = f"write {variable} into it, or configure it in another way"
+        raise Locked(f"the file {show(path)} is empty", hint=hint)
+    return text
 
 
 def source_of_store_credential(variable: str) -> str:

@@ -7583,6 +7583,25 @@ def test_a_store_credential_comes_from_variable_file_command_and_systemd_in_this
     assert ps.read_store_credential("X") == ""
 
 
+@pytest.mark.parametrize("source", ["X_FILE", "CREDENTIALS_DIRECTORY"])
+def test_a_store_credential_whose_file_is_empty_is_an_error_and_not_the_next_source(
+    source, tmp_path, monkeypatch
+):
+    (tmp_path / "X").write_text("\n")
+    path = str(tmp_path / "X")
+    monkeypatch.setenv(source, path if source == "X_FILE" else str(tmp_path))
+    said = f"Locked: the file '{path}' is empty; write X into it, or configure it in another way"
+    assert refusal(ps.read_store_credential, "X") == said
+
+
+def test_an_empty_file_for_the_identity_does_not_leave_it_to_the_password(by_command, tmp_path, monkeypatch):
+    runs = by_command(f"echo '{PASSWORD}'")
+    (tmp_path / "empty").touch(0o600)
+    monkeypatch.setenv("PAISSIVE_IDENTITY_FILE", str(tmp_path / "empty"))
+    assert "/empty' is empty; write PAISSIVE_IDENTITY into it" in refusal(ps.FileStore().get, "DB")
+    assert not runs.exists()
+
+
 def test_an_output_that_another_thread_forgets_at_once_is_still_returned(monkeypatch):
     class Forgotten(dict):
         def __contains__(self, key):
