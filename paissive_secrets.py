@@ -4136,7 +4136,8 @@ class EnvironmentStore(LockingStore):
     def plain_settings(self) -> dict[str, str]:
         """Return the file's settings that no variable has, by variable.
 
-        A mounted file doesn't hide one, unlike in `get`.
+        A mounted file doesn't hide one, unlike in `get`: LOG_FILE need not
+        be about LOG.
         """
         settings = self._load().split(os.environ)[1]
         found = {variable_name(name): value for name, value in settings.items()}
@@ -13584,12 +13585,14 @@ def exported_values(store: Store, names: Sequence[str], manager: SecretsManager)
     moved secrets, unless a variable has it. Raise Moved for a moved secret that the store lacks.
     """
     snapshot = Snapshot(manager)
-    exported = names or [*snapshot.load(store), *store.plain_settings()]
+    # Settings are what `run` passes on, not what a file such as LOG_FILE has for LOG.
+    settings = {} if names else store.plain_settings()
+    exported = names or snapshot.load(store)
     snapshot.collect((REFERENCE_PREFIX + name, store) for name in exported)
     resolver = Resolver(snapshot)
-    values = {name: resolver.secret(store, name) for name in exported}
+    values = settings | {name: resolver.secret(store, name) for name in exported}
     if not names:
-        known = {variable_name(name): REFERENCE_PREFIX + name for name in exported}
+        known = settings | {variable_name(name): REFERENCE_PREFIX + name for name in exported}
         for variable, text in _composed_texts(store, snapshot, {**os.environ, **known}).items():
             values[variable] = resolver.text(text, store, variable, may_be_secret=True)
     return values

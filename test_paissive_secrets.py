@@ -19017,6 +19017,18 @@ def test_an_export_has_empty_values_too(say, tmp_path):
     assert say("export", "A_TOKEN", "B_TOKEN") == (0, "A_TOKEN=''\nB_TOKEN=b\n")
 
 
+def test_an_export_has_a_setting_as_run_passes_it_on_whatever_file_a_variable_names(
+    say, tmp_path, monkeypatch
+):
+    (tmp_path / ".env").write_text("LOG=debug\nA_TOKEN=a-${LOG}\n")
+    (tmp_path / ".env").chmod(0o600)
+    (tmp_path / "app.log").write_text("started")
+    monkeypatch.setenv("LOG_FILE", str(tmp_path / "app.log"))
+    (tmp_path / "app.log").chmod(0o600)
+    assert say("export") == (0, "A_TOKEN=a-debug\nLOG=debug\n")
+    assert say("export", "LOG") == (0, "LOG=started\n")  # as `run LOG` does
+
+
 def test_what_an_export_can_not_hold_is_refused_by_name():
     for form in ps.EXPORT_FORMS:
         assert "the value of 'A' is not UTF-8" in refusal(ps.export_secrets, {"A": "\udcff"}, form)
