@@ -18891,9 +18891,18 @@ def install_hook(name: str, backend: str = "", variables: Mapping[str, str] | No
     refuse_if_gone = f"[ -f {shlex.quote(program[-1])} ] || {{ echo {shlex.quote(problem)} >&2; exit 1; }}"
     if os.path.lexists(path) and not _is_our_hook(path, name):
         where = ", above what reads its stdin" if name == "pre-push" else ""
-        command = f"{assignments}{shlex.join([program[0], program[-1]])} {action} || exit 1"
-        hint = f"add to it{where}: {command}"
-        raise Conflict(f"there is a {name} hook already: {path}", hint=hint)
+        hook = _hook_to_edit(path)
+        words = [program[0], program[-1]]
+        top, _ = find_repository(".")
+        module = real_path(program[-1])
+        # What is committed must run in other clones, too: git starts hooks at the top.
+        if module.startswith(top) and (hook != path or is_committable(hook)):
+            words = ["py" if os.name == "nt" else "python3", module[len(top) :]]
+        problem = f"there is a {name} hook already: {hook}"
+        if hook != path:
+            problem = f"husky runs the {name} hook: {hook}"
+        hint = f"add to it{where}: {assignments}{shlex.join(words)} {action} || exit 1"
+        raise Conflict(problem, hint=hint)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with FileLock(path), replacing(path, 0o755, keep=False) as file:
         file.write(_hook_begin(name) + os.fsencode(f"{refuse_if_gone}; {command}\n"))
@@ -18910,7 +18919,8 @@ def remove_hook(name: str) -> str:
     if not os.path.lexists(path):
         raise NotFound(f"there is no {name} hook: {path}", hint="nothing to do")
     if not _is_our_hook(path, name):
-        raise Conflict(f"the {name} hook isn't only what was installed: {path}", hint="edit or remove it")
+        problem = f"the {name} hook isn't only what was installed: {_hook_to_edit(path)}"
+        raise Conflict(problem, hint="edit or remove it")
     os.unlink(path)
     return path
 
@@ -18918,6 +18928,17 @@ def remove_hook(name: str) -> str:
 def _path_of_hook(name: str) -> str:
     """Return the path of a git hook, which need not exist; raise Unavailable as `ask_git` does."""
     return os.path.normpath(ask_git(".", "rev-parse", "--git-path", f"hooks/{name}"))
+
+
+def _hook_to_edit(path: str) -> str:
+    """Return the path of a hook or, for one that husky has written, of the project's, which that runs.
+
+    The latter need not exist. Husky writes its own into .husky/_, beside a script called h.
+    """
+    folder, name = os.path.split(path)
+    if os.path.basename(folder) == "_" and os.path.isfile(os.path.join(folder, "h")):
+        return os.path.join(os.path.dirname(folder), name)
+    return path
 
 
 def _is_our_hook(path: str, name: str) -> bool:

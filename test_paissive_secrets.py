@@ -33871,6 +33871,41 @@ def test_another_hook_is_never_overwritten(repository, say, monkeypatch, link):
     assert f"; add to it, above what reads its stdin: {sys.executable} {MODULE} audit --pushed" in said
 
 
+def test_with_husky_the_line_is_for_the_projects_hook_and_for_all_clones(repository, say, monkeypatch):
+    (repository / ".husky/_").mkdir(parents=True)
+    (repository / ".husky/_/h").touch()
+    (repository / "sub").mkdir()
+    shutil.copy(MODULE, repository / "my tools.py")
+    git(repository, "config", "core.hooksPath", ".husky/_")
+    monkeypatch.setattr(ps, "__file__", str(repository / "my tools.py"))
+    for options, where, action in (
+        ([], "", "--staged"),
+        (["--pre-push"], ", above what reads its stdin", '--pushed "$1"'),
+    ):
+        name = "pre-push" if options else "pre-commit"
+        (repository / ".husky/_" / name).write_text('. "$(dirname "$0")/h"')
+        said = f"husky runs the {name} hook: .husky/{name}; add to it{where}: "
+        said += f"python3 'my tools.py' audit {action} || exit 1\n"
+        assert say("hook", "install", *options) == (2, said)
+    monkeypatch.chdir("sub")
+    said = "the pre-commit hook isn't only what was installed: ../.husky/pre-commit; edit or remove it\n"
+    assert say("hook", "uninstall") == (2, said)
+
+
+@pytest.mark.parametrize("folder_of_module", ["", "tool"])
+def test_a_hook_that_is_committed_gets_a_line_for_all_clones(
+    folder_of_module, repository, tmp_path_factory, monkeypatch
+):
+    (repository / "hooks").mkdir()
+    (repository / "hooks/pre-commit").write_text("#!/bin/sh\n")
+    git(repository, "config", "core.hooksPath", "hooks")
+    folder = tmp_path_factory.mktemp("tool") if folder_of_module else repository
+    module = shutil.copy(MODULE, folder / "ps.py")
+    monkeypatch.setattr(ps, "__file__", str(module))
+    command = "python3 ps.py" if folder == repository else f"{sys.executable} {module}"
+    assert refusal(ps.install_hook, "pre-commit").endswith(f"add to it: {command} audit --staged || exit 1")
+
+
 # --- Before a push ---
 
 
