@@ -9148,7 +9148,9 @@ class VaultStore(Store):
     def set(self, name: str, value: str) -> None:
         """Set one field; others stay, even if they are being written (KV 2).
 
-        Conflict if others keep writing the secret.
+        For `app/db#`, replace all fields but stages by those in a JSON
+        object. BadValue if it isn't one, or is empty; Conflict if others
+        keep writing the secret.
         """
         self._change(_change_to(name, value), check_pending=False)  # rotations set stages by this
 
@@ -10643,7 +10645,7 @@ class SecretConfig:
         *,
         env_prefix: str | None = None,
     ) -> None:
-        """Choose the file, the store and the prefix; nothing is read yet."""
+        """Choose the file, the store and the prefix; nothing is checked yet."""
         config_file = config_file or os.path.expanduser(os.environ.get("PAISSIVE_CONFIG_FILE", ""))
         self.path = os.fspath(config_file or "config.json")
         self._manager, self._backend = manager_and_backend(backend)
@@ -12725,7 +12727,7 @@ class SecretRotation:
     """
 
     def __init__(self, backend: Source = None, policy_file: StrPath | None = None) -> None:
-        """Choose the store and the file; nothing is read yet."""
+        """Choose the store and the file; nothing is read or checked yet."""
         self._manager, self._backend = manager_and_backend(backend)
         self._policy_file = policy_file
         # Steps that are functions, by secret, as its policy spells it, and kind of step; a policy holds only
@@ -13024,10 +13026,10 @@ class _Rotation:
         self.finish(value)
 
     def _generate(self, current: str | None) -> Any:
-        """Return what the policy's generator makes of the current value: of a function, anything.
+        """Return a new value from the policy's generator; one that is a function may return anything.
 
-        Raise BadValue if there is no policy, or a token would replace a URL, JSON or a key; NotFound if there
-        is no secret; RotationFailed if the generator fails.
+        Only a command gets the current value. Raise BadValue if there is no policy, or a token would replace
+        a URL, JSON or a key; NotFound if there is no secret; RotationFailed if the generator fails.
         """
         if not self.policy:
             problem = f"no policy says how to replace {self._shown} and where to apply the new value"
