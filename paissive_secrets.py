@@ -12876,8 +12876,9 @@ class SecretRotation:
     def rotate_due(self) -> list[str]:
         """Rotate or resume all that is due; return the names that were.
 
-        If some fail, go on with the others, and raise RotationFailed at the
-        end. Previous values are dropped as `rotate_if_due` does.
+        Of the others, drop the previous values as `drop_if_due` does. If
+        some fail, go on with the others, and raise RotationFailed at the
+        end.
         """
         done = []
         failed = []
@@ -12889,6 +12890,8 @@ class SecretRotation:
             try:
                 if self.rotate_if_due(name):
                     done.append(name)
+                else:
+                    self.drop_if_due(name)
             except SecretsError as error:
                 failed.append(error.message)
             except Exception as error:  # a user's own store may raise anything, with a value in it
@@ -12900,25 +12903,31 @@ class SecretRotation:
     def rotate_if_due(self, name: str) -> bool:
         """Rotate or resume if that is due; return whether it was.
 
-        If not, and `keep_previous` has passed, drop the previous value.
-        Raises what `rotate`, `resume` and `drop` do; BadValue without a
-        policy.
+        Raises what `rotate` and `resume` do; BadValue without a policy.
         """
-        policy = self._policies().get(name)
-        if _due_date(name, policy) > utc_now() and not _is_overlap_over(name, policy):
+        if _due_date(name, self._policies().get(name)) > utc_now():
             return False
         with self._locked_rotation(name) as rotation:
             # Asked again: another process may have rotated it before this one had the lock.
-            if _due_date(name, rotation.policy) <= utc_now():
-                pending = rotation.value("pending")
-                if pending is not None and "started" in rotation.policy:
-                    rotation.finish(pending)
-                else:
-                    rotation.start(None)
-                return True
-            if _is_overlap_over(name, rotation.policy):
-                rotation.drop()
-        return False
+            if _due_date(name, rotation.policy) > utc_now():
+                return False
+            pending = rotation.value("pending")
+            if pending is not None and "started" in rotation.policy:
+                rotation.finish(pending)
+            else:
+                rotation.start(None)
+        return True
+
+    def drop_if_due(self, name: str) -> bool:
+        """Drop the previous value if `keep_previous` has passed.
+
+        Return whether one was dropped. Raises what `drop` does.
+        """
+        if not _is_overlap_over(name, self._policies().get(name)):
+            return False
+        with self._locked_rotation(name) as rotation:
+            # Asked again, as above.
+            return _is_overlap_over(name, rotation.policy) and rotation.drop()
 
     def rollback(self, name: str) -> None:
         """Rotate to the previous value; NotFound if there is none.
@@ -22423,6 +22432,9 @@ def _scheduled_names(rotation: SecretRotation) -> list[str]:
     return names
 
 
+_DROPPED_ELSEWHERE = "other copies still have what was dropped"  # why to commit what `drop` has changed
+
+
 @_command(
     _arg("names NAME", "secrets; default: all that are due", nargs="*"),
     [
@@ -22437,8 +22449,9 @@ def cmd_rotate_now(args: Namespace) -> int:
     $ rotate now API_TOKEN             # now, due or not
     openssl rand -hex 20 | $ rotate now API_TOKEN --stdin
 
-    Without a name, this resumes rotations that were left unfinished. A secret
-    without a policy needs --stdin or --generate: its value is only changed here.
+    Without a name, this resumes rotations that were left unfinished, and drops
+    previous values once their --keep-previous is over. A secret without a policy
+    needs --stdin or --generate: its value is only changed here.
     """
     rotation = _rotation(args)
     store = _persistent_store(args)
@@ -22446,21 +22459,26 @@ def cmd_rotate_now(args: Namespace) -> int:
     names = args.names or _scheduled_names(rotation)
     store.check_may_run_commands()  # else each would fail, for the same reason
     rotated: list[str] = []
+    dropped: list[str] = []
 
     def rotate(name: str) -> None:
-        """Rotate a secret that was named, or else do so if it is due; print it if it was rotated."""
+        """Rotate a secret that was named or, without names, do what is due; print what was done."""
         if args.names:
             rotation.rotate(name, value)
-        elif not rotation.rotate_if_due(name):
-            return
-        print(f"rotated {name}")
-        rotated.append(name)
+        if args.names or rotation.rotate_if_due(name):
+            print(f"rotated {name}")
+            rotated.append(name)
+        elif rotation.drop_if_due(name):
+            print(f"dropped the previous value of {name}")
+            dropped.append(name)
 
     code = _act_on_each(names, rotate)
     if rotated:
         _note_to_commit(store)
     elif code and rotation.unfinished():
         _note_to_commit(store, "a new value is pending there, and may be in use")
+    elif dropped:
+        _note_to_commit(store, _DROPPED_ELSEWHERE)
     return code
 
 
@@ -22519,6 +22537,7 @@ def cmd_rotate_abort(args: Namespace) -> int:
     _rotation(args).abort(args.name, force=args.force)
     if args.force:
         _say("note: the new value may be in use where it was applied; nothing was undone there")
+    _note_to_commit(_persistent_store(args), "other copies may still have the pending value")
     return 0
 
 
@@ -22532,6 +22551,7 @@ def cmd_rotate_drop(args: Namespace) -> int:
         raise NotFound(f"{show(args.name)} has no previous value", hint="nothing to do")
     if args.force:
         _say("note: the old value wasn't revoked, and still works where it was issued")
+    _note_to_commit(_persistent_store(args), _DROPPED_ELSEWHERE)
     return 0
 
 

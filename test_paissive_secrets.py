@@ -23056,6 +23056,29 @@ def test_rotate_now_says_what_has_to_be_committed_even_if_one_of_several_fails(r
     assert say("rotate", "now", "A_TOKEN", "--backend", "file") == (0, "rotated A_TOKEN\n")
 
 
+def test_who_drops_or_aborts_is_told_what_was_dropped_and_what_to_commit(repository, say, clock, monkeypatch):
+    monkeypatch.chdir(repository)
+    (repository / "README").touch()
+    commit(repository)
+    store = sealed_store(repository, monkeypatch)
+    store.set("A_TOKEN", OLD)
+    rotation = ps.SecretRotation(store)
+    rotation.schedule("A_TOKEN", "30d", apply="test ! -e README2", keep_previous="1h")
+    rotation.rotate("A_TOKEN")
+    clock[0] += 3600
+    note = f"note: commit {repository}/.paissive and push it: other copies still have what was dropped\n"
+    dropped = "dropped the previous value of A_TOKEN\n"
+    assert say("rotate", "now", "--backend", "file") == (0, dropped + note)
+    assert say("rotate", "now", "--backend", "file") == (0, "")
+    rotation.rotate("A_TOKEN")
+    assert say("rotate", "drop", "A_TOKEN", "--backend", "file") == (0, note)
+    (repository / "README2").touch()
+    assert "apply of 'A_TOKEN' failed" in refusal(rotation.rotate, "A_TOKEN")
+    (repository / "README2").unlink()
+    aborted = note.replace("still have what was dropped", "may still have the pending value")
+    assert say("rotate", "abort", "A_TOKEN", "--backend", "file") == (0, aborted)
+
+
 def test_rotate_now_asks_for_no_commit_where_it_changed_nothing(repository, say, monkeypatch):
     monkeypatch.chdir(repository)
     sealed_store(repository, monkeypatch).set("A_TOKEN", OLD)
