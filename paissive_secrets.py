@@ -6078,12 +6078,11 @@ class SealedFolder:
         """
         return self.version_file, seal_texts({"version": FORMAT_VERSION, "left": removal_time}, identity)
 
-    def seal_previous(self, keys: Keys) -> tuple[str, bytes]:
+    def seal_previous(self, new: Identity, old: Identity, leavers: Iterable[str]) -> tuple[str, bytes]:
         """Return path and content of previous.age: the old identity, and a comment for each leaver."""
-        lines = [identity.reveal() for identity in keys.all()[1:]]
-        lines.extend(_LEAVER + name for name in keys.leavers)
+        lines = [old.reveal(), *(_LEAVER + name for name in leavers)]
         text = "".join(f"{line}\n" for line in lines).encode()
-        return self.previous_file, seal(text, keys.seal_to.recipient())
+        return self.previous_file, seal(text, new.recipient())
 
     def seal_entries(self, keys: Keys) -> Iterator[tuple[str, bytes]]:
         """Yield path and new content of each secret's and policy's file, sealed to the new identity.
@@ -7256,9 +7255,8 @@ class FileStore(LockingStore):
                 hint = "have another member remove this one, or first set a master password: password"
                 raise Conflict(problem, hint=hint)
             new = Identity.generate(post_quantum=post_quantum or is_post_quantum)
-            keys = Keys(new, old, tuple(leavers))
-            self._begin_rekey(keys, [member for member in members if member.name not in leavers])
-            return self._finish_rekey(keys).fingerprint()
+            self._begin_rekey(new, old, members, leavers)
+            return self._finish_rekey(Keys(new, old, tuple(leavers))).fingerprint()
 
     def _has_password(self) -> bool:
         """Return whether the store has a master password, which a rekey needs then."""
@@ -7283,23 +7281,25 @@ class FileStore(LockingStore):
         others = [member.name for member in members if member.recipient == key and member.name != leaver]
         return [*others, leaver]
 
-    def _begin_rekey(self, keys: Keys, staying: Sequence[Member]) -> None:
-        """Take steps 1 to 3 for a new identity and these members.
+    def _begin_rekey(
+        self, new: Identity, old: Identity, members: Iterable[Member], leavers: Collection[str]
+    ) -> None:
+        """Take steps 1 to 3 of a rekey that gives all members but the leavers a new identity.
 
         First raise Conflict if there would be neither a password nor a member. If the store has a password,
         the caller has opened it by that.
         """
+        staying = [member for member in members if member.name not in leavers]
         if not (staying or self._has_password()):
             hint = "set a master password first: password"
             raise Conflict("nobody could open the store any more", hint=hint)
-        old = keys.all()[1]
-        record_if_possible(self.folder, [Keys(old).fingerprint(), keys.fingerprint()])  # 1
+        record_if_possible(self.folder, [Keys(old).fingerprint(), Keys(new).fingerprint()])  # 1
         if os.path.lexists(self._files.previous_file):  # of a rekey whose identity this user doesn't have
             self._files.replace(self._files.seal_identity(member, old) for member in staying)
-        self._files.replace([self._files.seal_previous(keys)])  # 2
+        self._files.replace([self._files.seal_previous(new, old, leavers)])  # 2
         if self._has_password():
             password = self._opener.password()
-            self._files.replace([self._opener.seal_by_password(keys.seal_to, password)])  # 3
+            self._files.replace([self._opener.seal_by_password(new, password)])  # 3
 
     def _continue_rekey(self, keys: Keys) -> Keys:
         """Take the steps that a killed rekey left, if these keys have its new identity; return what remains.
