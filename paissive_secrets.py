@@ -81,7 +81,20 @@ TYPE_CHECKING = False  # true for type checkers; loading typing would take a fif
 if TYPE_CHECKING:
     import subprocess
     from argparse import ArgumentParser, Namespace
-    from typing import IO, Any, AnyStr, NamedTuple, NoReturn, Protocol, TextIO, TypeVar, Union, cast, overload
+    from typing import (
+        IO,
+        Any,
+        AnyStr,
+        NamedTuple,
+        NoReturn,
+        Optional,
+        Protocol,
+        TextIO,
+        TypeVar,
+        Union,
+        cast,
+        overload,
+    )
     from weakref import WeakValueDictionary
 
     from cryptography import exceptions
@@ -91,7 +104,9 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.kdf import hkdf
 
     T = TypeVar("T")
-else:  # as much as is called, and as typing.get_type_hints looks up from Python 3.10 on
+else:
+    # As much as is called, and as typing.get_type_hints looks up. In Python 3.9, that can't evaluate `X | Y`:
+    # annotations of what is public avoid it.
     Any = Protocol = T = object
 
     def cast(_: object, value: T) -> T:
@@ -100,6 +115,10 @@ else:  # as much as is called, and as typing.get_type_hints looks up from Python
     class Union:
         def __class_getitem__(cls, members: tuple[Any, ...]) -> Any:
             return reduce(or_, members) if sys.version_info >= (3, 10) else object
+
+    class Optional:
+        def __class_getitem__(cls, member: Any) -> Any:
+            return Union[member, None]
 
     class _NamedTupleMaker(type):
         """Make each subclass of NamedTuple a named tuple of the fields in its body."""
@@ -2617,7 +2636,7 @@ class Store:
         """Yield values that were replaced; BadValue if none are kept."""
         raise BadValue("this store keeps no older values")
 
-    def policy_store(self) -> Store | None:
+    def policy_store(self) -> Optional[Store]:
         """Return a store for the policies; None: they go in a plain file."""
         return None
 
@@ -3802,7 +3821,7 @@ class EnvironmentStore(LockingStore):
 
     backend_name = "env"
 
-    def __init__(self, dotenv: StrPath | None = None) -> None:
+    def __init__(self, dotenv: Optional[StrPath] = None) -> None:
         """Choose the file, "" for none; None leaves that to PAISSIVE_ENV_FILE, as it is at each use."""
         self._dotenv = None if dotenv is None else os.fspath(dotenv)
         # Of the default .env, also after the program has changed to another folder.
@@ -4070,7 +4089,7 @@ class EnvironmentStore(LockingStore):
         """
         return {name: backend for name, backend in self._moved().items() if not self.is_provided(name)}
 
-    def text_for_other_store(self, name: str) -> str | None:
+    def text_for_other_store(self, name: str) -> Optional[str]:
         """Return a text for a name that the other store lacks, or None.
 
         That other store is the one that secrets were moved to. The name may
@@ -4825,7 +4844,7 @@ MAX_LOG_N = 20  # 1 GiB and some seconds: upper bound on the work that a hostile
 _MAX_STANZAS = 1000  # about 0.1 s of key exchange: likewise
 
 
-def seal(plaintext: bytes, *recipients: Recipient | Passphrase) -> bytes:
+def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
     """Return an age v1 file (https://c2sp.org/age) that each recipient opens.
 
     The file does not authenticate its sender. Raises BadValue for no
@@ -4849,7 +4868,7 @@ def seal(plaintext: bytes, *recipients: Recipient | Passphrase) -> bytes:
     return b"".join([header, b" ", mac, b"\n", nonce, *payload])
 
 
-def unseal(sealed: bytes, *identities: Identity | Passphrase) -> bytes:
+def unseal(sealed: bytes, *identities: Union[Identity, Passphrase]) -> bytes:
     """Return the plaintext of an age v1 file.
 
     Raises WrongKey if none of the keys opens it; Corrupt if it is damaged;
@@ -6374,7 +6393,7 @@ class Opener:
                     return result
 
     def _source(self) -> object:
-        """Return the credential and the `_state`, of which all that `open` finds depends."""
+        """Return the credential and the `_state`, on which all that `open` finds depends."""
         credential = read_store_credential("PAISSIVE_IDENTITY") or self.password()
         return credential, self._state()
 
@@ -6827,7 +6846,7 @@ class FileStore(LockingStore):
 
     backend_name = "file"
 
-    def __init__(self, folder: StrPath | None = None) -> None:
+    def __init__(self, folder: Optional[StrPath] = None) -> None:
         """Choose the folder, which is opened once something is asked for.
 
         Raise Unavailable if the working directory was removed.
@@ -7216,7 +7235,7 @@ class FileStore(LockingStore):
     def rekey(
         self,
         *,
-        without: str | None = None,
+        without: Optional[str] = None,
         post_quantum: bool = False,
     ) -> str:
         """Seal everything to a new identity, and return its fingerprint.
@@ -9042,7 +9061,7 @@ class VaultStore(Store):
 
     backend_name = "vault"
 
-    def __init__(self, **settings: str | bool | float | None) -> None:
+    def __init__(self, **settings: Union[str, bool, float, None]) -> None:
         """Read the settings, but connect only when something is asked for.
 
         BadValue for a setting that isn't valid, or a proxy that isn't
@@ -9100,7 +9119,7 @@ class VaultStore(Store):
 
     # Fields, by name: `app/db#password`.
 
-    def get(self, name: str, version: int | None = None) -> str:
+    def get(self, name: str, version: Optional[int] = None) -> str:
         """Return the value of a field, now or in a version of a KV 2 secret.
 
         For `app/db#`, it is all fields but stages, as JSON, and so is a
@@ -9325,7 +9344,7 @@ class VaultStore(Store):
 
     # Whole secrets, by path.
 
-    def get_fields(self, path: str, version: int | None = None) -> dict[str, Any]:
+    def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
         """Return all fields of a secret, or of a version, in one request.
 
         NotFound or Deleted if there are none.
@@ -9333,7 +9352,7 @@ class VaultStore(Store):
         fields = self._find(_secret_path(path), version).require_fields(path, version)
         return fields.copy()  # of a dynamic secret, later reads return the same fields
 
-    def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: int | None = None) -> int:
+    def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None) -> int:
         """Replace all fields; return the new version, 0 in KV 1.
 
         With `cas`, raise Conflict unless the secret is at this version; 0
@@ -9402,7 +9421,7 @@ class VaultStore(Store):
             with suppress(NotFound):
                 yield self.get(name, version.number)
 
-    def undelete(self, name: str, version: int | None = None) -> None:
+    def undelete(self, name: str, version: Optional[int] = None) -> None:
         """Bring back a deleted version of a secret; default: the newest.
 
         NotFound if there is none, or it was destroyed; BadValue in KV 1.
@@ -10111,11 +10130,11 @@ class SecretsManager:
         @overload
         def get_secret(
             self, name: str, default: None = ..., *, backend: Backend = ..., stage: str = ...
-        ) -> str | None: ...
+        ) -> Optional[str]: ...
 
     def get_secret(
-        self, name: str, default: str | None = None, *, backend: Backend = None, stage: str = "current"
-    ) -> str | None:
+        self, name: str, default: Optional[str] = None, *, backend: Backend = None, stage: str = "current"
+    ) -> Optional[str]:
         """Return the value of a secret, or `default` if it is absent.
 
         One that was deleted is absent, too. References in a variable or a
@@ -10160,7 +10179,7 @@ class SecretsManager:
         snapshot.collect([(text, store)])  # each store is read once for all references
         return Resolver(snapshot).follow(text, store, name, is_followed=True)
 
-    def text_of(self, store: Store, name: str, view: Store | None = None) -> tuple[str, bool]:
+    def text_of(self, store: Store, name: str, view: Optional[Store] = None) -> tuple[str, bool]:
         """Return a secret's text, and whether references in it are followed.
 
         `view` is a view of the store to read from. If the store lacks the
@@ -10177,7 +10196,7 @@ class SecretsManager:
             return other, True
         return text, _has_references(store, name, text)
 
-    def _text_in_dotenv(self, store: Store, name: str, missing: NotFound) -> str | None:
+    def _text_in_dotenv(self, store: Store, name: str, missing: NotFound) -> Optional[str]:
         """Return the env store's text for a name that `store` lacks, or None if the .env says nothing of it.
 
         Raise Moved for a moved secret that neither has; `missing` is the error of the store.
@@ -10640,10 +10659,10 @@ class SecretConfig:
 
     def __init__(
         self,
-        config_file: StrPath | None = None,
+        config_file: Optional[StrPath] = None,
         backend: Source = None,
         *,
-        env_prefix: str | None = None,
+        env_prefix: Optional[str] = None,
     ) -> None:
         """Choose the file, the store and the prefix; nothing is checked yet."""
         config_file = config_file or os.path.expanduser(os.environ.get("PAISSIVE_CONFIG_FILE", ""))
@@ -12726,7 +12745,7 @@ class SecretRotation:
     another action on it raises Conflict.
     """
 
-    def __init__(self, backend: Source = None, policy_file: StrPath | None = None) -> None:
+    def __init__(self, backend: Source = None, policy_file: Optional[StrPath] = None) -> None:
         """Choose the store and the file; nothing is read or checked yet."""
         self._manager, self._backend = manager_and_backend(backend)
         self._policy_file = policy_file
@@ -12744,7 +12763,7 @@ class SecretRotation:
         verify: _Step = None,
         revoke: _Step = None,
         timeout: _Interval = STEP_TIMEOUT,
-        keep_previous: _Interval | None = None,
+        keep_previous: Optional[_Interval] = None,
     ) -> None:
         """Rotate `name` as often as `every` says: "30d", "12h", or seconds.
 
@@ -12861,7 +12880,7 @@ class SecretRotation:
                     found.setdefault(base_of_stage(name), UnfinishedRotation("", ""))
         return {name: found[name] for name in sorted(found) if not policies.rotation_lock(name).is_held()}
 
-    def rotate(self, name: str, new_value: str | None = None) -> None:
+    def rotate(self, name: str, new_value: Optional[str] = None) -> None:
         """Replace the value by `new_value`, or by what its policy generates.
 
         RotationFailed if a step fails, Conflict while another rotation is
@@ -14137,7 +14156,7 @@ _WITHHELD = "[withheld: it can't be searched for secrets]\n"  # in place of a re
 _WIDE_TEXT = lazily(rb"\xff\xfe|\xfe\xff|\0\0\xfe\xff|(?:[\t\r\n -~]\0{1,3}){4}|(?:\0{1,3}[\t\r\n -~]){4}")
 
 
-def redact(value: T, source: _Redactable | RedactingFilter) -> T:
+def redact(value: T, source: Union[_Redactable, RedactingFilter]) -> T:
     """Return text, or built-in containers of it, with values as `***`.
 
     `source` is a backend, a store, values, a mapping (whose values count)
@@ -19598,16 +19617,16 @@ class AuditOptions(NamedTuple):
     exclude: _OneOrMore = ()  # what not to read: patterns as in gitignore(5)
     confidence: str = "medium"  # the lowest to report
     disable: _OneOrMore = ()  # ids of rules that find nothing
-    baseline: StrPath | None = None  # the file of accepted findings; by default, the project's
+    baseline: Optional[StrPath] = None  # the file of accepted findings; by default, the project's
     staged: bool = False  # read git's index instead of the working tree
-    history: _OneOrMore | None = None  # read what these revisions of git's reach, or everything for []
-    gitignore: bool | None = None  # whether to skip what git ignores; by default, unless `untrusted`
+    history: Optional[_OneOrMore] = None  # read what these revisions of git's reach, or everything for []
+    gitignore: Optional[bool] = None  # whether to skip what git ignores; by default, unless `untrusted`
     archives: bool = False  # also read what is in zip, tar and gzip files
     untrusted: bool = False  # ignore the project's settings and baseline, and comments that allow a finding
-    known: KnownValues | None = None  # also search for these values
+    known: Optional[KnownValues] = None  # also search for these values
     jobs: int = 1  # processes at most; 0 is one per core
-    on_error: Callable[[str, str], None] | None = None  # called with a path, and why it can't be read
-    on_progress: Callable[[Summary], None] | None = None  # called as files are read
+    on_error: Optional[Callable[[str, str], None]] = None  # called with a path, and why it can't be read
+    on_progress: Optional[Callable[[Summary], None]] = None  # called as files are read
 
     def check(self) -> None:
         """Raise BadValue for a bad confidence, and staged with history."""
@@ -21336,7 +21355,7 @@ def _dotenv_holds(audit: Audit, path: str) -> str:
 # main() opens stores of its own, and so changes nothing about a program that calls it.
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run one command; return its exit code.
 
     0: done; 1: not found, or findings; 2: any other error; 128 and more: a
