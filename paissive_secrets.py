@@ -11687,15 +11687,16 @@ _COMMAND = (
     rf"""\$\((?![^)]*\bcase\b)(?: [^()"'`\\$<\#@] | {_EXPANSION} | "(?:[^"`\\$@] | {_EXPANSION})*" )*\)"""
 )
 # The parts of a script. Values are written into strings in "…" and as words; the other parts are skipped.
-# What isn't one of these ends the search, since a shell may read anything after it: `…`, <<, ((, ${a:-b}, an
-# unclosed quote, a # that continues the word of the line above.
+# What isn't one of these ends the search, since a shell may read anything after it: `…`, <<, ((, $[, ${a:-b},
+# an unclosed quote, a # that continues the word of the line above, (# and )#, which may be in a pattern. A #
+# that continues a word, as in `\ #` and `$(a)#`, begins no comment.
 _SHELL_PART = rf"""(?x)
-    (?P<string>"(?: \\[^@] | [^"\\`$] | {_EXPANSION} | {_COMMAND} | \$(?![\w({{@]) )*")
+    (?P<string>"(?: \\[^@] | [^"\\`$] | {_EXPANSION} | {_COMMAND} | \$(?![\w({{\[@]) )*")
     | (?P<word>(?<![^\s=])@(?![^\s;&|)]))
-    | (?<![^\s;&|()])\#.*
-    | '[^']*' | \$'(?:\\[\s\S]|[^'\\])*' | \\(?!\n\#)[\s\S]
-    | {_EXPANSION} | {_COMMAND} | <<<
-    | (?!<<|\(\()[^"'`$\\]
+    | (?<![^ \t\n;&|])\#.*
+    | '[^']*' | \$'(?:\\[\s\S]|[^'\\])*' | \\(?!\n\#)[\s\S]\#*
+    | {_EXPANSION} | {_COMMAND}\#* | <<<
+    | (?!<<|\(\(|\(\#|(?<=\))\#)[^"'`$\\]
 """
 
 

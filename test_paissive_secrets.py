@@ -19957,6 +19957,10 @@ PLACES = [
     ("shell", 'A="@"', read_by_shells),
     ("shell", "# it's\nexport B='it is' A=@ # it's", read_by_shells),
     ("shell", 'B="$(dirname "$0")/${HOME}$?"; A="@"; case $A in x) A= ;; esac', read_by_shells),
+    # In these, the number sign continues a word, and begins no comment.
+    ("shell", 'A=\\ #"\n@\n"; A=${A#???}; A=${A%?}', read_by_shells),
+    ("shell", 'A=$(echo b)#"\n@\n"; A=${A#???}; A=${A%?}', read_by_shells),
+    ("shell", 'A=b\v#"\n@\n"; A=${A#????}; A=${A%?}', read_by_shells),
     ("none", "@", str),
 ]
 # Each refuses what its quotes can't hold.
@@ -20115,6 +20119,9 @@ UNCERTAIN = [
     ("shell", 'A="${B:-it\'s}"; C=@'),
     ("shell", "A=$((1+@))"),
     ("shell", "(( A = @ ))"),
+    ("shell", 'A="$[@]"'),  # which bash calculates
+    ("shell", 'ls *(#qN) "\n@\n"'),  # in zsh
+    ("shell", 'ls !(a)#"\n@\n"'),  # in bash with extglob
     ("shell", "A=$'@'"),
     ("shell", "echo it's @"),
     ("shell", "A=\\@"),
