@@ -11493,7 +11493,7 @@ _XML_PARTS = (
 )
 _NOT_IN_XML = r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 _DOTENV_PARTS = (  # quoted values may span lines
-    r"(?m)^[ \t]*#.*|(?P<value>(?<==)@(?=[ \t]*$))"
+    r"(?m)^[ \t]*#.*|(?P<value>^[ \t]*(?:export[ \t]+)?[\w.-]+=@(?=[ \t]*$))"
     r"""|(?P<inside>^[ \t]*(?:export[ \t]+)?[\w.-]+[ \t]*=[ \t]*(?:"(?:\\[\s\S]|[^"\\])*"|'[^']*')|@)"""
 )
 _PROPERTIES_PARTS = r"\\[\s\S]|(?P<property>@)"
@@ -11618,6 +11618,8 @@ def _parts_of_yaml(text: str) -> Iterator[_Part]:
                 return  # it may be text, which continues that scalar
             if len(match["indent"]) <= max(_column_of_parent(text, at), 0):
                 return  # nothing is indented below it, so where does it end?
+            if re.match(".[-+]?[1-9]", match[0]):
+                return  # its lines are indented as this number says, not as the first of them
         elif kind == "plain" and not depth and not is_key:
             end = _end_of_plain(text, at, end)
         continues = last in _SCALARS and not is_key
@@ -11669,7 +11671,7 @@ _UNPRINTABLE = r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U00
 def _write_in_block(block: str, indent: int) -> _Write:
     """Return how to write values in a block scalar, whose lines are indented (YAML 1.2.2, 8.1)."""
     header, _, body = block.partition("\n")
-    if _MARK in header or re.search("[>1-9]", header):  # of several lines, > makes one
+    if _MARK in header or header[0] == ">":  # of several lines, > makes one
         return _refuse("yaml block")
     # Its first line must not change the indentation, nor be missing.
     refused = rf"(?!\n)(?:{_UNPRINTABLE})|\A\s|\A\Z"

@@ -20090,6 +20090,7 @@ UNCERTAIN = [
     ("yaml", "k:\n    text @\n  more text"),
     ("yaml", "k:\n    text\n  more @"),
     ("yaml", "a: |2\n   @"),
+    ("yaml", "a: |-2\n      b\n    - @\n"),
     ("yaml", "  b\n |-\n  @"),
     ("yaml", "a:\n  b: |\n \tc: @"),
     ("yaml", "a: &@ b"),
@@ -20187,7 +20188,7 @@ def test_the_text_after_three_signs_is_no_here_document():
 
 
 def test_in_a_dotenv_template_only_plain_values_stand_beside_other_text_or_in_quotes():
-    for template in ("A=x://u:@!h\n", 'A="@"\n', "A='@'\n", "A=@ # why\n"):
+    for template in ("A=x://u:@!h\n", "A=user=b;password=@\n", 'A="@"\n', "A='@'\n", "A=@ # why\n"):
         assert filled(template, "env", "correct-horse") == template.replace("@", "correct-horse")
         assert "beside other text, or in quotes" in refusal(filled, template, "env", "a b")
 
