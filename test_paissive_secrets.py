@@ -637,7 +637,7 @@ def transcript(text):
 # Runs programs in forks of itself, which needn't load again what they import: each as if it had been started
 # with the arguments, variables, folder, umask and streams of who connects, who then gets its exit status.
 FORKER = """
-import gc, importlib, marshal, os, runpy, socket, sys
+import contextlib, gc, importlib, marshal, os, runpy, select, signal, socket, sys
 place, *preload = sys.argv[1:]
 for name in preload:
     importlib.import_module(name)
@@ -657,39 +657,52 @@ def run(argv, variables, folder, mask):
         return
     module.__file__, module._IS_PROGRAM = argv[0], True
     sys.modules["__main__"] = module
-    module.run_as_program()
+    try:
+        module.run_as_program()
+    except SystemExit as end:
+        sys.stderr.flush()
+        os._exit(end.code)  # to take Python apart would take as long as all the rest
 
 
-def answer(connection):
+def start(connection):
     _, streams, *_ = socket.recv_fds(connection, 1, 3)
     asked = b"".join(iter(lambda: connection.recv(100_000), b""))
     program = os.fork()
     if program:
-        status = os.waitstatus_to_exitcode(os.waitpid(program, 0)[1])
-        connection.sendall(bytes([status % 256]))
-        os._exit(0)
+        for stream in streams:
+            os.close(stream)
+        return program
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for each in (listener, connection, ended, wake, *running.values()):
+        each.close()
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
-    connection.close()
     run(*marshal.loads(asked))
+    sys.exit()
 
 
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(place)
 listener.listen(50)
+ended, wake = socket.socketpair()
+wake.setblocking(False)
+signal.set_wakeup_fd(wake.fileno())
+signal.signal(signal.SIGCHLD, lambda *_: None)
 print(flush=True)  # ready
-unfinished = set()
+running = {}  # the connections that wait for a program's exit status, by its id
 while True:
+    if ended in select.select([listener, ended], [], [])[0]:
+        ended.recv(100)
+        for pid in [*running]:
+            if (found := os.waitpid(pid, os.WNOHANG))[0]:
+                status = os.waitstatus_to_exitcode(found[1])
+                with running.pop(pid) as connection, contextlib.suppress(OSError):  # if nobody waits any more
+                    connection.sendall(bytes([status % 256]))
+        continue
     connection, _ = listener.accept()
-    unfinished = {pid for pid in unfinished if os.waitpid(pid, os.WNOHANG)[0] == 0}
-    pid = os.fork()
-    if not pid:
-        listener.close()
-        answer(connection)
-        break
-    unfinished.add(pid)
-    connection.close()
+    running[start(connection)] = connection
 """
 # Has a FORKER run a program, and Python itself anything else.
 ASK_FORKER = """\
@@ -705,21 +718,27 @@ forker.sendall(marshal.dumps((sys.argv[1:], dict(os.environ), os.getcwd(), mask)
 forker.shutdown(_socket.SHUT_WR)
 sys.exit(forker.recv(1)[0])
 """
-LOADED_BY_COMMANDS = (
-    "argparse json subprocess getpass cryptography.hazmat.primitives.asymmetric.x25519".split()
-)
-LOADED_BY_COMMANDS += [
-    "cryptography.hazmat.primitives.ciphers.aead",
-    "cryptography.hazmat.primitives.kdf.scrypt",
-]
+# What commands import from Python, and from cryptography.hazmat.
+LOADED_FROM_PYTHON = """
+argparse base64 encodings.idna getpass hashlib http.client json secrets shlex ssl subprocess urllib.request
+"""
+LOADED_FROM_HAZMAT = """
+backends.openssl primitives.asymmetric.x25519 primitives.ciphers.aead primitives.hmac primitives.kdf.hkdf
+primitives.kdf.scrypt
+"""
 
 
 @functools.cache
-def forker(*preload):
-    """The socket of a FORKER, whose programs' passwords cost nothing, and which has loaded these packages."""
+def forker(*preload, is_bare=False):
+    """The socket of a FORKER, whose programs' passwords cost nothing, and which has loaded these packages.
+
+    If it is bare, its programs find only what comes with Python.
+    """
     folder = Path(tempfile.mkdtemp(dir="/tmp"))  # the path of a socket is short
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    argv = [sys.executable, "-c", FORKER, folder / "socket", *LOADED_BY_COMMANDS, *preload]
+    packages = [f"cryptography.hazmat.{name}" for name in LOADED_FROM_HAZMAT.split()]
+    flags, loaded = (["-S"], []) if is_bare else ([], [*packages, *preload])
+    argv = [sys.executable, *flags, "-c", FORKER, folder / "socket", *LOADED_FROM_PYTHON.split(), *loaded]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
     process = subprocess.Popen(argv, cwd=module_for_quick_passwords().parent, **pipes)
     atexit.register(process.wait)
@@ -729,19 +748,19 @@ def forker(*preload):
     return str(folder / "socket")
 
 
-def python_that_forks(*preload):
+def python_that_forks(*preload, is_bare=False):
     """A `python3` that runs scripts, the program too, in forks of what has loaded their imports."""
-    names = f"PYTHON, PLACE = {sys.executable!r}, {forker(*preload)!r}\n"
+    names = f"PYTHON, PLACE = {sys.executable!r}, {forker(*preload, is_bare=is_bare)!r}\n"
     return f"#!{sys.executable} -IS\n{names}{ASK_FORKER}"
 
 
-def python_that_starts(flags):
-    """A `python3` that runs the program as a module, which needn't be compiled each time."""
+def python_that_starts():
+    """A `python3` without packages that runs the program as a module, which needn't be compiled each time."""
     shim = f'[ "$1" = {MODULE.name} ] && shift && set -- -m {MODULE.stem} "$@"\n'
-    return f'#!/bin/sh\n{shim}exec "{sys.executable}" {flags} "$@"\n'
+    return f'#!/bin/sh\n{shim}exec "{sys.executable}" -S "$@"\n'
 
 
-def play(title, folder, env, flags="", preload=()):
+def play(title, folder, env, python, module):
     """Run a chapter in one shell, in a folder that holds the module: [(command, printed, wanted)]."""
     steps = []
     for language, text in chapter(title):
@@ -752,11 +771,9 @@ def play(title, folder, env, flags="", preload=()):
         elif language == "python":
             (folder / f"block{len(steps)}.py").write_text(text, encoding="utf-8")
             steps.append((f"python3 block{len(steps)}.py || echo failed\n", ""))
-    is_quick = "PAISSIVE_SCRYPT_LOG_N" in env
-    python = python_that_forks(*preload) if is_quick else python_that_starts(flags)
     (folder / "python3").write_text(python)
     (folder / "python3").chmod(0o755)
-    copy_module(folder, module_for_quick_passwords() if is_quick else MODULE)
+    copy_module(folder, module)
     mark = "@" + uuid.uuid4().hex
     script = f"exec 2>&1; marked() {{ s=$?; echo; echo {mark}; return $s; }}\n"
     script += "".join(f"{command}marked\n" for command, _ in steps)
@@ -40301,8 +40318,11 @@ def test_every_chapter_of_readme_works_as_typed(title, tmp_path):
         git(tmp_path, "init", "-q", clone)
         shutil.copy(MODULE, clone)
         commit(clone)
-    bare = "-S" if title in ("Get it", "Find secrets", "Vault") else ""  # without any package
-    played = play(title, project, env, bare)
+        python, module = python_that_starts(), MODULE
+    else:
+        python = python_that_forks(is_bare=title in ("Find secrets", "Vault"))
+        module = module_for_quick_passwords()
+    played = play(title, project, env, python, module)
     assert played and [step for step in played if not as_shown(*step[1:])] == []
 
 
@@ -40357,7 +40377,8 @@ def test_the_password_of_a_database_is_rotated_as_readme_says(tmp_path):
     postgres()
     statements = next(text for language, text in chapter("Rotate a database password") if language == "sql")
     with database(statements) as variables:
-        played = play("Rotate a database password", tmp_path, {**STORED, **variables}, preload=["psycopg"])
+        python, module = python_that_forks("psycopg"), module_for_quick_passwords()
+        played = play("Rotate a database password", tmp_path, {**STORED, **variables}, python, module)
     assert len(played) == 8 and [step for step in played if not as_shown(*step[1:])] == []
 
 
