@@ -20117,6 +20117,12 @@ UNCERTAIN = [
     ("yaml", "[@\n more text]"),
     ("yaml", "{a: @ b\n more text}"),
     ("yaml", "{a: some\n text @}"),
+    # A scalar that is the root goes on with any line; PyYAML lets a comment begin right behind a bracket.
+    ("yaml", " @\n{"),
+    ("yaml", "--- !t\n @\n- b"),
+    ("yaml", " @ b\n?"),
+    ("yaml", "{}#@"),
+    ("yaml", "[b,# @\n]"),
     ("xml", "<@/>"),
     ("xml", "<a b=@/>"),
     ("xml", "<a @='b'/>"),
