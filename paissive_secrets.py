@@ -11532,10 +11532,11 @@ def _in_xml(text: str) -> _Stretches:
 # --- YAML ---
 
 # One part of a YAML text. A plain scalar ends before `: ` or ` #`. In [] or {}, it also ends before their
-# punctuation, and may have several lines; elsewhere, this is its first line.
+# punctuation, and may have several lines; elsewhere, this is its first line. Some parsers let a comment begin
+# right behind that punctuation.
 _YAML = r"""(?xm)
     (?P<space>\s+)
-    | (?P<comment>(?<!\S)\#.*)
+    | (?P<comment>(?:(?<!\S)|(?<=[\[\]{},]))\#.*)
     | (?P<double>"(?:\\[\s\S]|[^"\\])*")
     | (?P<single>'(?:''|[^'])*')
     | (?P<open>[\[{])
@@ -11621,26 +11622,31 @@ def _parts_of_yaml(text: str) -> Iterator[_Part]:
             if re.match(".[-+]?[1-9]", match[0]):
                 return  # its lines are indented as this number says, not as the first of them
         elif kind == "plain" and not depth and not is_key:
-            end = _end_of_plain(text, at, end)
+            # All of a document, unless it is a tag of a template language.
+            is_root = last in ("", "marker") and not text.startswith("<%", at)
+            end = _end_of_plain(text, at, end, is_root=is_root)
         continues = last in _SCALARS and not is_key
         is_alone = not continues and "\n" not in text[at:end].rstrip()
         yield _Part(kind, at, end, len(match["indent"] or ""), is_alone)
-        if kind not in ("space", "comment"):
+        if kind not in ("space", "comment") and text[at] not in "!&":  # a tag or an anchor of what follows
             last = kind
         at = end
 
 
-def _end_of_plain(text: str, start: int, end: int) -> int:
+def _end_of_plain(text: str, start: int, end: int, *, is_root: bool) -> int:
     """Return where a plain scalar outside of [] and {} ends; its first line ends at `end`.
 
     It goes on with each next line that is text: one that is indented further than the scalar's parent, or any
     that has no key, isn't an item, and doesn't begin like a tag of a template language. The latter may be one
     line too many, since the parent's column isn't known of a scalar that begins its line: then a value is
-    refused that could be written.
+    refused that could be written. A scalar that is the
+    root of a document goes on with items and tags, too.
     """
     indent = _column_of_parent(text, start) + 1
     marker = r"(?:---|\.\.\.)(?:\s|\Z)"  # of a document, which ends any scalar
-    other = r"[-?]\s|.*:(?:\s|\Z)|[{<]"  # an item, a key, a tag
+    other = r".*:(?:\s|\Z)"  # a key
+    if not is_root:
+        other += r"|[-?]\s|[{<]"  # an item, a tag
     goes_on = re.compile(rf"(?:[ \t]*\n)+(?!{marker})(?: {{{indent},}}| *(?!{other}))[^\s#].*")
     while more := goes_on.match(text, end):
         end = more.end()
@@ -18361,8 +18367,9 @@ def scan(
     """
     first = next(chunks, b"")
     is_stdin = path == "-"
-    path = path_by_content(path, first)
     wide = _wide_encoding(first)
+    begin = first.decode(wide, "replace").encode() if wide else first
+    path = path_by_content(path, begin.removeprefix(b"\xef\xbb\xbf"))
     kind = ""
     # A NUL is what git takes for binary, but some programs also end a text with one, such as a key in PEM.
     if not wide and b"\0" in first[:8000].rstrip(b"\0\n"):

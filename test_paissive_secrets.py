@@ -19959,6 +19959,7 @@ PLACES = [
     ("yaml", "a: text\n  that goes on\nb: @\n", lambda text: read_yaml(text)["b"]),
     ("yaml", "a:\n    @\n\n'b': 1", lambda text: read_yaml(text)["a"]),
     ("yaml", "a:\n- b:\n    @\n- c", lambda text: read_yaml(text)["a"][0]["b"]),
+    ("yaml", "a: [b]#c\nd: @", lambda text: read_yaml(text)["d"]),
     ("yaml", "a: |\r\n  it's\r\n\r\n  b: 1\r\nb: @\r\n", lambda text: read_yaml(text)["b"]),
     ("toml", 'a = "@"', lambda text: read_toml(text)["a"]),
     ("toml", "# it's\na = @\nb = 1", lambda text: read_toml(text)["a"]),
@@ -37498,6 +37499,13 @@ def test_stdin_is_taken_for_json_only_if_it_begins_like_that():
     for text in ("[INFO] a", "{a}", "[1]", "x = {}", "", "{{ a }}"):
         assert ps.path_by_content("-", text.encode()) == "-"
     assert ps.path_by_content("a.log", b"{}") == "a.log"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_json_on_stdin_is_searched_inside_whatever_mark_it_begins_with(encoding, say):
+    payload = json.dumps({"text": "password is:\nkX9-" + "vuQ2#mLw"}).encode(encoding)
+    with piped_in(payload):
+        assert "-:1:25: high: password" in say("audit", "-")[1]
 
 
 def test_a_hook_of_a_coding_agent_blocks_what_holds_a_secret(say):
