@@ -205,9 +205,18 @@ def run_in_fork(argv, variables, folder, stdin, timeout):
             pool.submit(write_to, writing, stdin)
             connection.sendall(marshal.dumps((argv, variables, os.path.abspath(folder), mask)))
             connection.shutdown(socket.SHUT_WR)
-            status = connection.recv(1)[0]
+            status = int.from_bytes(connection.recv(2), "big", signed=True)
         out.seek(0), errors.seek(0)
         return subprocess.CompletedProcess(argv, status, out.read(), errors.read())
+
+
+def run_code(code, folder, stdin=""):
+    """Run a program that imports the module, as run_in_fork does; what comes back holds text."""
+    script = folder / "program.py"
+    script.write_text(code)
+    done = run_in_fork([str(script)], dict(os.environ), folder, stdin.encode(), 60)
+    done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
+    return done
 
 
 def write_to(descriptor, data):
@@ -699,7 +708,7 @@ while True:
             if (found := os.waitpid(pid, os.WNOHANG))[0]:
                 status = os.waitstatus_to_exitcode(found[1])
                 with running.pop(pid) as connection, contextlib.suppress(OSError):  # if nobody waits any more
-                    connection.sendall(bytes([status % 256]))
+                    connection.sendall(status.to_bytes(2, "big", signed=True))
         continue
     connection, _ = listener.accept()
     running[start(connection)] = connection
@@ -716,7 +725,7 @@ streams = b"".join(number.to_bytes(4, sys.byteorder) for number in range(3))
 forker.sendmsg([b"."], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
 forker.sendall(marshal.dumps((sys.argv[1:], dict(os.environ), os.getcwd(), mask)))
 forker.shutdown(_socket.SHUT_WR)
-sys.exit(forker.recv(1)[0])
+sys.exit(int.from_bytes(forker.recv(2), "big", signed=True) % 256)
 """
 # What commands import from Python, and from cryptography.hazmat.
 LOADED_FROM_PYTHON = """
@@ -18770,25 +18779,22 @@ def test_export_is_read_back_by_each_reader_it_is_for(tmp_path):
 
 # Each prints, as JSON, what X is in each of the .env texts that it gets as a JSON list on stdin.
 NODE_READS = """
-const texts = JSON.parse(require("fs").readFileSync(0)), dotenv = require(process.argv[1]);
-const {expand} = require(process.argv[2]), {parseEnv} = require("util");
+const fs = require("fs"), dotenv = require(process.argv[1]), {parseEnv} = require("util");
+const {expand} = require(process.argv[2]), {loadEnvConfig, resetEnv} = require(process.argv[3]);
+const quiet = {info() {}, error() {}}, texts = JSON.parse(fs.readFileSync(0));
+const readByNext = (text) => {
+  fs.writeFileSync(".env", text);
+  const read = loadEnvConfig(".", false, quiet, true).parsedEnv.X;
+  resetEnv();
+  return read;
+};
 const readers = [(text) => dotenv.parse(text).X, (text) => parseEnv(text).X,
-  (text) => expand({parsed: dotenv.parse(text), processEnv: {}}).parsed.X];
+  (text) => expand({parsed: dotenv.parse(text), processEnv: {}}).parsed.X, readByNext];
 const read = (text) => {
   const found = readers.map((reader) => reader(text));
   return found.every((value) => value === found[0]) ? found[0] : found;
 };
 console.log(JSON.stringify(texts.map(read)));
-"""
-NEXT_READS = """
-const fs = require("fs"), {loadEnvConfig, resetEnv} = require(process.argv[1]);
-const quiet = {info() {}, error() {}}, texts = JSON.parse(fs.readFileSync(0));
-console.log(JSON.stringify(texts.map((text) => {
-  fs.writeFileSync(".env", text);
-  const read = loadEnvConfig(".", false, quiet, true).parsedEnv.X;
-  resetEnv();
-  return read;
-})));
 """
 PHP_READS = """
 require "Dotenv/autoload.php";
@@ -18826,8 +18832,16 @@ GO_PACKAGES = Path("/usr/share/gocode")  # where Debian has them
 def read_by_go():
     needs("godotenv", (GO_PACKAGES / "src/github.com/joho/godotenv").is_dir())
     Path("main.go").write_text(GO_READS)
-    variables = {"GO111MODULE": "off", "GOPATH": str(GO_PACKAGES)}
-    subprocess.run([tool("go"), "build", "-o", "reads", "main.go"], env=os.environ | variables, check=True)
+    variables = {"GO111MODULE": "off", "GOPATH": str(GO_PACKAGES), "GOGC": "off"}
+    build = [
+        tool("go"),
+        "build",
+        "-ldflags=-s -w",
+        "-o",
+        "reads",
+        "main.go",
+    ]  # in less time than with symbols
+    subprocess.run(build, env=os.environ | variables, check=True)
     return ["./reads"]
 
 
@@ -18853,20 +18867,13 @@ def x_read_by_bash(texts):
 
 
 DOTENV_PROGRAMS = {
-    "node": lambda: [tool("node"), "-e", NODE_READS, npm("dotenv"), npm("dotenv-expand")],
-    "next": lambda: [tool("node"), "-e", NEXT_READS, npm("@next/env")],
+    "node": lambda: [tool("node"), "-e", NODE_READS, npm("dotenv"), npm("dotenv-expand"), npm("@next/env")],
     "phpdotenv": lambda: [
         needs("phpdotenv", Path("/usr/share/php/Dotenv").is_dir()) and tool("php"),
         "-r",
         PHP_READS,
     ],
-    "ruby": lambda: [
-        needs("Ruby's dotenv", has_ruby_dotenv() and tool("ruby")),
-        "-rdotenv",
-        "-rjson",
-        "-e",
-        RUBY_READS,
-    ],
+    "ruby": lambda: [tool("ruby"), "-rdotenv", "-rjson", "-e", RUBY_READS],
     "godotenv": read_by_go,
 }
 
@@ -18886,13 +18893,19 @@ def read_x(reader, texts):
         return read_by_real_compose(texts)
     if reader == "bash":
         return x_read_by_bash(texts)
-    command = DOTENV_PROGRAMS[reader]()
-    return json.loads(subprocess.run(command, input=json.dumps(texts).encode(), stdout=-1, check=True).stdout)
+    return answer_of(DOTENV_PROGRAMS[reader](), texts)
 
 
-@pytest.mark.parametrize("program", [*ps.DOTENV_READERS, "next"])
-def test_each_reader_of_an_export_gets_the_values_that_are_not_refused(program, folder):
-    reader = {"next": "node"}.get(program, program)
+def answer_of(command, asked):
+    """What a program answers, as JSON, that gets this as JSON."""
+    done = subprocess.run(command, input=json.dumps(asked).encode(), capture_output=True)
+    needs("Ruby's dotenv", b"cannot load such file -- dotenv" not in done.stderr)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("reader", ps.DOTENV_READERS)
+def test_each_reader_of_an_export_gets_the_values_that_are_not_refused(reader, folder):
     values = [*HARD_VALUES, *passwords(80), "$A", "'$A", "${A}", 'x="y', "zE$(;L've", "a\r\nb", "'\\$"]
     held, texts = [], []
     for readers in ([reader], []):  # for it, and for all
@@ -18901,7 +18914,7 @@ def test_each_reader_of_an_export_gets_the_values_that_are_not_refused(program, 
                 texts.append(ps.export_secrets({"A": "1", "X": value, "Z": "2"}, "env", readers))
                 held.append((readers, value))
         assert sum(each == readers for each, _ in held) > 0.6 * len(values)
-    read = read_x(program, texts)
+    read = read_x(reader, texts)
     wrong = [(readers, value, got) for (readers, value), got in zip(held, read) if value != got]
     assert (wrong, len(read)) == ([], len(held))
 
@@ -19546,39 +19559,40 @@ def test_an_import_has_succeeded_even_if_the_rest_of_the_file_cannot_be_audited(
 # --- Programs before and after an import ---
 
 
-# What other programs read .env with, and print: all variables that they see then, as JSON.
-SHOW_NODE = "console.log(JSON.stringify(process.env))"
+# Each gets a JSON list of [text of .env, environment] on stdin, and prints as JSON, by its packages, what a
+# program sees that has loaded each of these.
+NODE_LOADS = """
+const fs = require("fs"), [dotenv, dotenvExpand, next] = process.argv.slice(1);
+const load = {
+  "dotenv": () => require(dotenv).config({quiet: true}),
+  "dotenv-expand": () => require(dotenvExpand).expand(require(dotenv).config({quiet: true})),
+  "@next/env": () => {
+    delete require.cache[require.resolve(next)];  // which keeps the first environment that it sees
+    require(next).loadEnvConfig(".", false, {info() {}});
+  },
+};
+const asked = JSON.parse(fs.readFileSync(0)), seen = {};
+for (const name in load) seen[name] = asked.map(([text, environment]) => {
+  for (const variable in process.env) delete process.env[variable];
+  Object.assign(process.env, environment);
+  fs.writeFileSync(".env", text);
+  load[name]();
+  return {...process.env};
+});
+console.log(JSON.stringify(seen));
+"""
+RUBY_LOADS = """
+seen = JSON.parse(STDIN.read).map do |text, environment|
+  ENV.replace(environment)
+  File.write(".env", text)
+  Dotenv.load(".env")
+  ENV.to_h
+end
+puts JSON.dump("Ruby's dotenv" => seen)
+"""
 LOADERS = {
-    "python-dotenv": lambda: [
-        sys.executable,
-        "-c",
-        f"import json, os; from {package('dotenv').__name__} import load_dotenv"
-        "; load_dotenv('.env'); print(json.dumps(dict(os.environ)))",
-    ],
-    "dotenv": lambda: [
-        tool("node"),
-        "-e",
-        f"require({json.dumps(str(npm('dotenv')))}).config({{quiet: true}}); {SHOW_NODE}",
-    ],
-    "dotenv-expand": lambda: [
-        tool("node"),
-        "-e",
-        f"const read = require({json.dumps(str(npm('dotenv')))}).config({{quiet: true}});"
-        f" require({json.dumps(str(npm('dotenv-expand')))}).expand(read); {SHOW_NODE}",
-    ],
-    "@next/env": lambda: [
-        tool("node"),
-        "-e",
-        f"require({json.dumps(str(npm('@next/env')))}).loadEnvConfig('.', false, {{info() {{}}}})"
-        f"; {SHOW_NODE}",
-    ],
-    "Ruby's dotenv": lambda: [
-        needs("Ruby's dotenv", has_ruby_dotenv() and tool("ruby")),
-        "-rdotenv",
-        "-rjson",
-        "-e",
-        "Dotenv.load('.env'); puts JSON.dump(ENV.to_h)",
-    ],
+    "node": lambda: [tool("node"), "-e", NODE_LOADS, npm("dotenv"), npm("dotenv-expand"), npm("@next/env")],
+    "ruby": lambda: [tool("ruby"), "-rdotenv", "-rjson", "-e", RUBY_LOADS],
 }
 ENV_OF_ANY_PROGRAM = f"""\
 # the app
@@ -19613,28 +19627,36 @@ def test_an_import_takes_each_value_that_readers_agree_on_as_python_dotenv_reads
             assert found.secrets["DB_PASSWORD"] == read_by_python_dotenv(file)["DB_PASSWORD"] == value
 
 
-@functools.cache
-def has_ruby_dotenv():
-    ruby = shutil.which("ruby")
-    return ruby and subprocess.run([ruby, "-rdotenv", "-e", ""], stderr=subprocess.DEVNULL).returncode == 0
+def loaded_by(program, asked):
+    """{package: what programs see that load each of these texts of .env, with these variables}"""
+    if program == "python":
+        found = []
+        for text, environment in asked:
+            Path(".env").write_text(text)
+            with unittest.mock.patch.dict(os.environ, environment, clear=True):
+                package("dotenv").load_dotenv(".env")
+                found.append(dict(os.environ))
+        return {"python-dotenv": found}
+    return answer_of(LOADERS[program](), asked)
 
 
-@pytest.mark.parametrize("loader", LOADERS)
-def test_a_program_sees_the_same_after_an_import_and_no_secret_without_run(loader, env_file, say):
-    def seen(variables):
-        plain = {name: text for name, text in os.environ.items() if not name.startswith(SETTINGS)}
-        printed = json.loads(subprocess.check_output(LOADERS[loader](), env={**plain, **variables}))
-        return {name: printed[name] for name in ps.Dotenv(ENV_OF_ANY_PROGRAM).assigned if name in printed}
-
+@pytest.mark.parametrize("program", ["python", *LOADERS])
+def test_a_program_sees_the_same_after_an_import_and_no_secret_without_run(program, env_file, say):
+    plain = {name: text for name, text in os.environ.items() if not name.startswith(SETTINGS)}
     env_file.write_text(ENV_OF_ANY_PROGRAM)
-    before = seen({})
     assert say("import", ".env", "--backend", "file")[0] == 0
-    after = seen(ps.environment_with_secrets(ps.FileStore())[0])
+    left, passed_on = env_file.read_text(), ps.environment_with_secrets(ps.FileStore())[0]
+    asked = [(ENV_OF_ANY_PROGRAM, plain), (left, {**plain, **passed_on}), (left, plain)]
     moved = {"DB_PASSWORD", "API_KEY", "SECRET_KEY", "SMTP_PASSWORD"}
-    composed = {"DATABASE_URL"} if loader == "dotenv" else set()  # which it doesn't complete by itself
-    assert {name for name in before if before[name] != after.get(name)} == composed
-    assert after["DATABASE_URL"] == f"postgres://app:{RANDOM}@db/app"
-    assert before.keys() - seen({}).keys() == moved
+    for loader, seen in loaded_by(program, asked).items():
+        assigned = ps.Dotenv(ENV_OF_ANY_PROGRAM).assigned
+        before, after, without_run = (
+            {name: each[name] for name in assigned if name in each} for each in seen
+        )
+        composed = {"DATABASE_URL"} if loader == "dotenv" else set()  # which it doesn't complete by itself
+        assert (loader, {name for name in before if before[name] != after.get(name)}) == (loader, composed)
+        assert (loader, after["DATABASE_URL"]) == (loader, f"postgres://app:{RANDOM}@db/app")
+        assert (loader, before.keys() - without_run.keys()) == (loader, moved)
 
 
 # --- Files, errors and kills ---
@@ -19744,7 +19766,6 @@ def test_an_import_that_fails_says_how_far_it_came_and_can_be_repeated():
 @pytest.mark.parametrize("kill", [SIGKILL, signal.SIGTERM, SIGHUP], ids=str)
 def test_an_import_that_is_killed_leaves_whole_values_and_can_be_repeated(tmp_path, monkeypatch, kill):
     values = {f"TOKEN{n}": f"v{n}" * 9 for n in range(70)}
-    (tmp_path / "in.json").write_text(json.dumps(values))
     store = sealed_store(tmp_path, monkeypatch)
     store.set("TOKEN0", "before")
     code = f"""if True:
@@ -19757,14 +19778,7 @@ def test_an_import_that_is_killed_leaves_whole_values_and_can_be_repeated(tmp_pa
         sys.argv[1:] = "--backend", "file", "import", "-", "--replace"
         ps.run_as_program()
     """
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    importing = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        env=env,
-        stdin=open(tmp_path / "in.json"),
-    )
+    importing = run_code(code, tmp_path, json.dumps(values))
     unfinished = list(tmp_path.glob(".paissive/.paissive-tmp/new-*"))
     held = {name: store.get(name) for name in store.names()}
     assert importing.returncode == (-kill if kill == SIGKILL else 128 + kill) and 30 < len(held) < 70
@@ -23175,11 +23189,10 @@ ALL_OF_SHOP = {
 
 def test_a_program_loads_what_run_gives_to_a_command(shop):
     assert provided() == ALL_OF_SHOP
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    code = "import json, os; print(json.dumps(dict(os.environ)))"
-    done = cli("run", "--no-mask", "--backend", "file", "--", sys.executable, "-c", code, env=environment)
+    done = cli("run", "--no-mask", "--backend", "file", "--", "env", "-0", env=os.environ)
     assert done.returncode == 0, err(done)
-    assert ALL_OF_SHOP.items() <= json.loads(done.stdout).items()
+    passed_on = dict(line.split("=", 1) for line in done.stdout.decode().split("\0")[:-1])
+    assert ALL_OF_SHOP.items() <= passed_on.items()
 
 
 def test_a_moved_secret_that_its_store_has_deleted_says_how_it_comes_back(shop, monkeypatch):
@@ -23249,11 +23262,13 @@ def test_under_run_variables_stand_for_the_store_whose_key_is_not_passed_on(shop
     code += "; print(ps.redact_logs('file').redact(os.environ['DB_PASSWORD']))"
     code += "; ps.load_env(backend='file', override=True); print(os.environ['DB_PASSWORD'])"
     shop.set("DB_PASSWORD", RANDOM)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    run = functools.partial(cli, "run", "--no-mask", env=environment)
-    done = run("--backend", "file", "--", sys.executable, "-c", code)
+    Path("program.py").write_text(code)
+    Path("python3").write_text(python_that_forks())
+    Path("python3").chmod(0o755)
+    run = functools.partial(cli, "run", "--no-mask", env=os.environ)
+    done = run("--backend", "file", "--", "./python3", "program.py")
     assert done.stdout == f"***\n{RANDOM}\n".encode(), err(done)
-    done = run("DB_PASSWORD", "--backend", "file", "--", sys.executable, "-c", code)
+    done = run("DB_PASSWORD", "--backend", "file", "--", "./python3", "program.py")
     hint = "let `run`, which passes on no key, supply them; or set "
     assert done.stdout == b"" and f"since no variable has 'API_KEY', 'db/port'; {hint}" in err(done)
 
@@ -23875,7 +23890,7 @@ def test_run_says_in_one_line_what_cannot_be_run(tmp_path, mask):
     )
     denied = "can't run './text': permission denied\n"
     for program, code, printed in (("absent", 127, absent), ("./text", 126, denied)):
-        done = cli("run", *mask, "APP_TOKEN", "--", program, SAFE, cwd=tmp_path, env=SECRETS)
+        done = cli("run", *mask, "APP_TOKEN", "--", program, SAFE, cwd=tmp_path, env={"APP_TOKEN": SAFE})
         assert (done.returncode, err(done)) == (code, printed)
 
 
@@ -24516,7 +24531,7 @@ EMPTY = type("Empty", (ValueError,), {"__bool__": lambda self: False})(SAFE)
 
 def test_the_report_of_an_exception_is_pythons_own_but_for_the_value(tmp_path):
     code = f"import paissive_secrets as ps; ps.redact_logs([{CANARY!r}]); raise ValueError({CANARY!r})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = run_code(code, tmp_path)
     first, *_, last = done.stderr.splitlines()
     assert (first, last) == ("Traceback (most recent call last):", "ValueError: ***")
 
@@ -24693,7 +24708,7 @@ def test_handlers_that_show_variables_get_the_plain_report(log, value, capsys):
 
 @pytest.mark.parametrize("order", ["steps", "reversed(steps)"], ids=["later", "before"])
 @pytest.mark.parametrize("value", [SAFE, "harmless"])
-def test_hooks_that_show_variables_get_the_masked_report(order, value):
+def test_hooks_that_show_variables_get_the_masked_report(order, value, tmp_path):
     code = f"""
 import sys, traceback, paissive_secrets as ps
 {inspect.getsource(show_variables)}
@@ -24702,7 +24717,7 @@ steps = [(ps.redact_logs, [{SAFE!r}]), (setattr, sys, "excepthook", show_variabl
 for call, *arguments in {order}: call(*arguments)
 del steps, call, arguments
 fail({value!r})"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = run_code(code, tmp_path)
     assert (done.stdout.splitlines()[-1], done.stderr) == ("ValueError: no", "")
     assert SAFE not in done.stdout and "token =" not in done.stdout
 
@@ -24717,7 +24732,7 @@ def without_secret(error, trace=None):
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["later", "before"])
-def test_a_programs_own_excepthook_is_called_once_with_no_secret(order):
+def test_a_programs_own_excepthook_is_called_once_with_no_secret(order, tmp_path):
     code = f"""
 import sys, traceback, paissive_secrets as ps
 SAFE = {SAFE!r}
@@ -24727,7 +24742,7 @@ def fail(token): raise ValueError("in " + token)
 steps = [(ps.redact_logs, [SAFE]), (setattr, sys, "excepthook", hook)]
 for call, *arguments in steps[::{order}]: call(*arguments)
 fail(SAFE)"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = run_code(code, tmp_path)
     assert (done.stdout, done.stderr, done.returncode) == ("True\n", "", 1)
 
 
@@ -24751,25 +24766,25 @@ def test_own_hooks_for_threads_and_for_what_can_not_be_raised_get_no_secret(log,
     assert capsys.readouterr().err == ""
 
 
-def test_an_own_hook_gets_ctrl_c_as_such_but_without_what_it_holds():
+def test_an_own_hook_gets_ctrl_c_as_such_but_without_what_it_holds(tmp_path):
     code = f"""
 import sys, paissive_secrets as ps
 sys.excepthook = lambda *args: print(args)
 ps.redact_logs([{SAFE!r}])
 raise KeyboardInterrupt({SAFE!r})"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = run_code(code, tmp_path)
     assert done.stdout == "(<class 'KeyboardInterrupt'>, KeyboardInterrupt(), None)\n" and not done.stderr
 
 
 @pytest.mark.parametrize("fails", ["Exception", "SystemExit", "KeyboardInterrupt"])
-def test_an_own_hook_that_fails_leaves_the_masked_reports(fails):
+def test_an_own_hook_that_fails_leaves_the_masked_reports(fails, tmp_path):
     code = f"""
 import sys, paissive_secrets as ps
 def hook(*args): raise {fails}("its own {SAFE}")
 sys.excepthook = hook
 ps.redact_logs([{SAFE!r}])
 raise ValueError({SAFE!r})"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = run_code(code, tmp_path)
     assert "ValueError: ***\n" in done.stderr and done.stderr.endswith(f"{fails}: its own ***\n")
     assert SAFE not in done.stderr
 
@@ -24864,7 +24879,7 @@ def test_redact_puts_the_report_of_an_exception_on_lines_of_its_own(log):
     assert log.text() == "no\nValueError: ***\n" * 2
 
 
-def test_redact_covers_reports_of_exceptions_that_nobody_catches():
+def test_redact_covers_reports_of_exceptions_that_nobody_catches(tmp_path):
     code = f"""
 import threading, paissive_secrets as ps
 class Last:
@@ -24875,7 +24890,7 @@ thread = threading.Thread(target=fail)
 thread.start(); thread.join()
 Last()
 fail()"""
-    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stderr
+    printed = run_code(code, tmp_path).stderr
     assert printed.count("KeyError: '***'") == 2 and "ValueError: last ***" in printed
     assert SAFE not in printed
 
@@ -25482,7 +25497,7 @@ def test_a_record_that_can_not_be_searched_is_withheld(log):
 
 
 @pytest.mark.parametrize("fails", ["Exception()", "SystemExit()", "KeyboardInterrupt()"])
-def test_no_hook_gets_an_exception_that_can_not_be_searched(fails):
+def test_no_hook_gets_an_exception_that_can_not_be_searched(fails, tmp_path):
     code = f"""
 import sys, paissive_secrets as ps
 class Failing(ValueError):
@@ -25491,7 +25506,7 @@ class Failing(ValueError):
 sys.excepthook = lambda *args: print(args[1:])
 ps.redact_logs(["{SAFE}"])
 raise Failing("{SAFE}")"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = run_code(code, tmp_path)
     assert "RedactedError(\"[withheld: it can't be searched for secrets]" in done.stdout
     assert (SAFE in done.stdout, done.stderr) == (False, "")
 
