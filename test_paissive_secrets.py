@@ -467,7 +467,8 @@ def changes_the_store(event, args):
 
 
 def reads_files(event, args):
-    return event == "open" and not changes_files(event, args)
+    """Whether it opens a file to read it. For `open`, os.open has another event, which has no mode."""
+    return event == "open" and args[1] is not None and not changes_files(event, args)
 
 
 @contextlib.contextmanager
@@ -4775,9 +4776,9 @@ WAYS_TO_VAULT = {
     "client certificate": lambda mount, *_: bao().tls_store(bao().mutual, mount=mount, **bao().client),
     "unix socket": lambda mount, *_: bao().store(addr=bao().unix, mount=mount),
 }
-for version, mount in ((2, "secret"), (1, "kv1")):
-    for name, way in WAYS_TO_VAULT.items():
-        STORES[f"vault, KV {version}, {name}"] = functools.partial(way, mount)
+for name, way in WAYS_TO_VAULT.items():
+    STORES[f"vault, KV 2, {name}"] = functools.partial(way, "secret")
+STORES["vault, KV 1, http"] = functools.partial(WAYS_TO_VAULT["http"], "kv1")
 
 
 class ShelveStore(ps.Store):
@@ -6261,7 +6262,7 @@ def test_a_long_run_of_spaces_costs_no_more_than_its_length_after_a_blank_either
 @pytest.mark.parametrize("hole", [" ", "\\a", "${", "${a:-", '\\"', "a#", "export "])
 @pytest.mark.parametrize("line", ["A=x%sy", "A='%s", 'A="%s', 'A="%s"', "%s", "A%s"])
 def test_a_long_line_costs_no_more_than_its_length(hole, line):
-    text = line % (hole * 100_000) + "\nB=1\n"
+    text = line % (hole * 50_000) + "\nB=1\n"
     dotenv = ps.Dotenv(text)
     assert dotenv.without() == text
     with contextlib.suppress(ps.BadValue):
@@ -7184,7 +7185,7 @@ def test_comments_say_which_secrets_are_in_another_store():
 @pytest.mark.parametrize("unit", ["\n", "\n\\\\"])
 def test_no_quirk_of_a_long_value_is_sought_from_each_of_its_lines(unit):
     # To the end of the value from each line would take longer than a test may.
-    data = f'DB_PASSWORD="kX9vuQ2mLw{unit * 300_000}"\n'.encode()
+    data = f'DB_PASSWORD="kX9vuQ2mLw{unit * 150_000}"\n'.encode()
     found = ps.parse_import(data, ".env", ps.Replacement.COMMENT)
     assert found.secrets.keys() | set(found.left) == {"DB_PASSWORD"}
 
@@ -9231,12 +9232,22 @@ def store_folder(tmp_path, monkeypatch, quick_passwords):
     return tmp_path / ".paissive"
 
 
-@pytest.fixture
-def files(store_folder):
-    """A store with two secrets."""
-    store = ps.FileStore(store_folder)
+def make_files():
+    """Make a store with two secrets; returns it."""
+    store = ps.FileStore(STORE.absolute())
     store.set_all({"DB": "db-value", "app/db": "app-value"})
     return store
+
+
+@pytest.fixture
+def files(request, store_folder):
+    """A store with two secrets, which `team` has made for whoever wants its members."""
+    if "team" in request.fixturenames:
+        request.getfixturevalue("team")
+        store = ps.FileStore(store_folder)
+        assert store.get("DB")  # it is open, as if it had made them
+        return store
+    return make_files()
 
 
 def read_sealed():
@@ -10822,7 +10833,7 @@ class Person:
     """Somebody with a state folder of their own, and a key or the master password."""
 
     def __init__(self, name, key):
-        self.key, self.password = key, PASSWORD if name == "owner" else ""
+        self.key, self.password = key, {"owner": PASSWORD, "eve": "eve's password"}.get(name, "")
         self.state = os.path.abspath(f"state-{name}")
 
     @contextlib.contextmanager
@@ -10901,42 +10912,19 @@ def copy_planted(theirs, ours):
         shutil.copy(theirs / file, ours / file)
 
 
-def make_theirs(eve, ada, folder):
-    """The store of a stranger who knows ada's public key."""
-    folder.mkdir(exist_ok=True)
-    eve.password = "eve's password"
-    with eve.at(folder) as store:
+def make_theirs(team):
+    """Make the store of a stranger who knows ada's public key; returns its folder."""
+    folder = team.folder.parent / "evil"
+    folder.mkdir()
+    with team.eve.at(folder) as store:
         store.set("S1", "first")
-        store.add_member("ada", str(ada.key.recipient()))
+        store.add_member("ada", str(team.ada.key.recipient()))
         plant_in(store)
     return folder / ".paissive"
 
 
-# Each attack first yields, once all is as it is when a member confirms the store.
-
-
-def plant_entries(team):
-    theirs = make_theirs(team.eve, team.ada, team.folder.parent / "evil")
-    yield
-    copy_planted(theirs, team.folder / ".paissive")
-
-
-def plant_entries_for_a_key(team):
-    """Without members, ada's own key would have to pass for the store's."""
-    ours, recipient = team.folder / ".paissive", team.ada.key.recipient()
-    theirs = make_theirs(team.eve, team.ada, team.folder.parent / "evil")
-    with team.eve.at(theirs.parent) as store:
-        own = ps.Identity(store.reveal_identity())
-    yield
-    copy_planted(theirs, ours)
-    shutil.rmtree(ours / "members")
-    for file in ("secrets/S1.age", "rotation/S1.age"):
-        (ours / file).write_bytes(ps.seal(ps.unseal((theirs / file).read_bytes(), own), recipient))
-    (ours / "version.age").write_bytes(ps.seal(b'{"version": "2"}', recipient))
-
-
 def remove_bob(team):
-    """The owner removes bob, who plants things in his older copy of the store."""
+    """The owner removes bob, who plants things in his older copy of the store; returns its folder."""
     with team.owner.at(team.folder) as store:
         store.rekey(without="bob")
     team.bob.confirm(team.leaver)
@@ -10945,65 +10933,76 @@ def remove_bob(team):
     return team.leaver / ".paissive"
 
 
-def plant_older_entries(team):
-    theirs = remove_bob(team)
-    yield
+def make_attack(prepare, ada_knows_the_store):
+    """Prepare an attack, before which ada may have confirmed the store; returns the keys and what it uses."""
+    keys = made_once(make_attacked)
+    team = people(keys)
+    if ada_knows_the_store:
+        team.ada.confirm(team.folder)
+    return keys, prepare(team).relative_to(Path.cwd())
+
+
+def attack_of(what, ada_knows_the_store=False):
+    """The people of an attack that is prepared; and the folder of the store that somebody else has made."""
+    keys, theirs = made_once(make_attack, ATTACKS[what][0], ada_knows_the_store)
+    return people(keys), Path.cwd() / theirs
+
+
+def plant_entries(team, theirs):
     copy_planted(theirs, team.folder / ".paissive")
 
 
-def put_older_store_back(team):
-    theirs = remove_bob(team)
-    yield
+def plant_entries_for_a_key(team, theirs):
+    """Without members, ada's own key would have to pass for the store's."""
+    ours, recipient = team.folder / ".paissive", team.ada.key.recipient()
+    with team.eve.at(theirs.parent) as store:
+        own = ps.Identity(store.reveal_identity())
+    copy_planted(theirs, ours)
+    shutil.rmtree(ours / "members")
+    for file in ("secrets/S1.age", "rotation/S1.age"):
+        (ours / file).write_bytes(ps.seal(ps.unseal((theirs / file).read_bytes(), own), recipient))
+    (ours / "version.age").write_bytes(ps.seal(b'{"version": "2"}', recipient))
+
+
+def put_store_in_its_place(team, theirs):
     shutil.rmtree(team.folder / ".paissive")
     shutil.copytree(theirs, team.folder / ".paissive")
 
 
-def put_store_in_its_place(team):
-    theirs = make_theirs(team.eve, team.ada, team.folder.parent / "evil")
-    yield
-    shutil.rmtree(team.folder / ".paissive")
-    shutil.copytree(theirs, team.folder / ".paissive")
-
-
-def put_store_below(team):
-    theirs = make_theirs(team.eve, team.ada, team.folder.parent / "evil")
-    yield
+def put_store_below(team, theirs):
     shutil.copytree(theirs, team.folder / "sub/.paissive")
 
 
 MIXED, OTHER = "WrongKey: the store's identity does not open most of", "has the fingerprint"
 CAN_NOT_TELL = "never confirmed"  # whoever never confirmed a store may read another, and nothing else
-# What is done, and what who has never confirmed the store meets, who has before it, and, where a member was
-# removed, who has after that.
+# What is prepared, what is then done, and what who has never confirmed the store meets, who has before the
+# attack was prepared, and, where a member was removed, who has after that.
 ATTACKS = {
-    "entries of a stranger's": (plant_entries, MIXED, OTHER),
-    "entries for a member's key": (plant_entries_for_a_key, MIXED, OTHER),
-    "entries of a leaver's": (plant_older_entries, MIXED, MIXED, OTHER),
-    "a leaver's older store": (put_older_store_back, CAN_NOT_TELL, "", OTHER),
-    "a stranger's store": (put_store_in_its_place, CAN_NOT_TELL, OTHER),
-    "a stranger's store below": (put_store_below, CAN_NOT_TELL, "hides the store"),
+    "entries of a stranger's": (make_theirs, plant_entries, MIXED, OTHER),
+    "entries for a member's key": (make_theirs, plant_entries_for_a_key, MIXED, OTHER),
+    "entries of a leaver's": (remove_bob, plant_entries, MIXED, MIXED, OTHER),
+    "a leaver's older store": (remove_bob, put_store_in_its_place, CAN_NOT_TELL, "", OTHER),
+    "a stranger's store": (make_theirs, put_store_in_its_place, CAN_NOT_TELL, OTHER),
+    "a stranger's store below": (make_theirs, put_store_below, CAN_NOT_TELL, "hides the store"),
 }
 
 
 @pytest.mark.parametrize(
     ("what", "when"),
-    [(what, when) for what, row in ATTACKS.items() for when in ("new", "before", "after")[: len(row) - 1]],
+    [(what, when) for what, row in ATTACKS.items() for when in ("new", "before", "after")[: len(row) - 2]],
 )
 def test_who_can_write_to_the_folder_gets_no_command_run_and_nothing_read_by_who_knows_the_store(
-    what, when, attacked
+    what, when, no_planted_command
 ):
-    attack, *outcomes = ATTACKS[what]
+    _, plant, *outcomes = ATTACKS[what]
     outcome = outcomes[["new", "before", "after"].index(when)]
-    steps = attack(attacked)
-    if when == "before":
-        attacked.ada.confirm(attacked.folder)
-    next(steps)
+    team, theirs = attack_of(what, ada_knows_the_store=when == "before")
     if when == "after":
-        attacked.ada.confirm(attacked.folder)
-    assert list(steps) == []
-    folder = attacked.folder / ("sub" if "below" in what else ".")
+        team.ada.confirm(team.folder)
+    plant(team, theirs)
+    folder = team.folder / ("sub" if "below" in what else ".")
     assert (folder / ".paissive/secrets/S1.age").exists() and (folder / ".paissive/rotation/S1.age").exists()
-    with attacked.ada.at(folder) as store:
+    with team.ada.at(folder) as store:
         rotation = ps.SecretRotation(store)
         if outcome in ("", CAN_NOT_TELL):
             assert store.get("S1") == PLANTED
@@ -11018,11 +11017,12 @@ def test_who_can_write_to_the_folder_gets_no_command_run_and_nothing_read_by_who
 
 
 @pytest.mark.parametrize("what", ATTACKS)
-def test_whoever_has_made_a_store_is_told_of_another_in_its_place_even_by_password(what, attacked):
-    list(ATTACKS[what][0](attacked))
+def test_whoever_has_made_a_store_is_told_of_another_in_its_place_even_by_password(what, no_planted_command):
+    team, theirs = attack_of(what)
+    ATTACKS[what][1](team, theirs)
     if what == "a stranger's store below":
-        attacked.owner.password = attacked.eve.password  # or it would not even open
-    with attacked.owner.at(attacked.folder / ("sub" if "below" in what else ".")) as store:
+        team.owner.password = team.eve.password  # or it would not even open
+    with team.owner.at(team.folder / ("sub" if "below" in what else ".")) as store:
         for act in (lambda: store.get("S1"), ps.SecretRotation(store).rotate_due):
             expected = r"has the fingerprint|hides the store|does not open"
             assert re.search(expected, refusal(act))
@@ -11099,17 +11099,23 @@ def put_back(request, no_planted_command):
 def test_an_older_store_that_was_put_back_in_git_is_refused_by_who_was_not_told_of_the_removal(put_back, say):
     back = f"is back at an identity that was replaced in commit {put_back.removal} by "
     with put_back.ada.at(put_back.folder) as store:
-        rotation = ps.SecretRotation(store)
-        acts = [lambda: store.get("S1"), rotation.rotate_due, lambda: rotation.rotate("S1")]
-        for act in (*acts, lambda: store.set("S1", "new"), store.members, store.reveal_identity):
-            assert back in refusal(act)
-        assert re.search(r"; somebody put an older store back in commit \w+ by A; ", refusal(store.members))
+        said = refusal(store.get, "S1")
+        assert back in said and re.search(r"; somebody put an older store back in commit \w+ by A; ", said)
         said = say("status", "--backend", "file")[1]
         assert "opens      no" in said and back in said and f"status --trust {put_back.old}" in said
-    assert not os.path.exists(PWNED)
 
 
 BY_A_COMMIT = pytest.mark.parametrize("put_back", ["by a commit"], indirect=True)
+
+
+@BY_A_COMMIT
+def test_nothing_is_done_in_an_older_store_that_was_put_back(put_back):
+    with put_back.ada.at(put_back.folder) as store:
+        rotation = ps.SecretRotation(store)
+        acts = [rotation.rotate_due, lambda: rotation.rotate("S1"), lambda: store.set("S1", "new")]
+        for act in (*acts, store.members, store.reveal_identity):
+            assert "is back at an identity that was replaced in commit" in refusal(act)
+    assert not os.path.exists(PWNED)
 
 
 @BY_A_COMMIT
@@ -12199,13 +12205,18 @@ def opened_by(key, monkeypatch):
     return ps.FileStore()
 
 
-@pytest.fixture
-def team(files):
-    """The keys of those who can open a store with two secrets: ada and bob."""
-    keys = {name: ps.Identity.generate() for name in ("ada", "bob")}
+def make_team():
+    """Make a store with two secrets that two members can open; returns their keys."""
+    store, keys = make_files(), {name: ps.Identity.generate() for name in ("ada", "bob")}
     for name, key in keys.items():
-        files.add_member(name, str(key.recipient()))
+        store.add_member(name, str(key.recipient()))
     return keys
+
+
+@pytest.fixture
+def team(store_folder):
+    """The keys of those who can open a store with two secrets: ada and bob."""
+    return made_once(make_team)
 
 
 def test_git_merges_no_sealed_files_unless_somebody_wants_it(files):
@@ -12554,14 +12565,11 @@ MEMBERS_WRITES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("write", MEMBERS_WRITES)
 def test_whatever_a_member_writes_at_any_step_of_a_rekey_that_was_killed_all_can_go_on(
-    write, files, team, monkeypatch
+    files, team, monkeypatch
 ):
-    before, parity = read_sealed(), [*MEMBERS_WRITES].index(write) % 2
-    for step in killed_at_every_step(lambda: ps.FileStore().rekey(), changes_the_store):
-        if step % 2 != parity:  # two of the four at each step
-            continue
+    before, writes = read_sealed(), itertools.cycle(MEMBERS_WRITES)
+    for write, _ in zip(writes, killed_at_every_step(lambda: ps.FileStore().rekey(), changes_the_store)):
         password, as_ada = PASSWORD, opened_by(team["ada"], monkeypatch)  # who gets the new identity last
         with contextlib.suppress(ps.Conflict):
             MEMBERS_WRITES[write](as_ada)
@@ -12971,8 +12979,8 @@ def failure(act, *args, **more):
 
 
 def eventually(act, seconds=90, raised=(OSError, ValueError)):
-    """Return what `act` returns once it neither raises nor returns False."""
-    end = time.monotonic() + seconds
+    """Return what `act` returns once it neither raises nor returns False, asked less and less often."""
+    end, pause = time.monotonic() + seconds, 0.01
     while True:
         with contextlib.suppress(*[raised] if isinstance(raised, type) else raised):
             found = act()
@@ -12982,7 +12990,8 @@ def eventually(act, seconds=90, raised=(OSError, ValueError)):
             found = act()
             assert found is not False
             return found
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(1.2 * pause, 0.2)
 
 
 class Bao:
@@ -14660,7 +14669,7 @@ def test_token_and_value_show_nowhere_whatever_the_server_responds(stub, caplog,
             kinds.add(type(error))
 
     wanted = {ps.NotFound, ps.Denied, ps.Unavailable, ps.BadValue}  # the first is rare
-    while len(server.requests) < 500 or not (kinds >= wanted or len(server.requests) > 20_000):
+    while len(server.requests) < 250 or not (kinds >= wanted or len(server.requests) > 20_000):
         server.kv = dice.choice(["1", "2", None])
         store = server.store(max_retries=0, client_timeout=5)
         acts = [lambda: store.get("a/b#c"), lambda: store.set("a", WRITTEN_VALUE), lambda: store.delete("a")]
@@ -14946,10 +14955,10 @@ def test_a_token_file_that_comes_late_or_changes_is_read_and_a_fifo_is_not(tmp_p
 def test_one_of_many_threads_logs_in_for_all():
     store = login_store("approle", **approle())
     seen = record_requests(store)
-    for logins in (1, 2, 3):
-        barrier = threading.Barrier(8)
-        with ThreadPoolExecutor(8) as pool:
-            assert list(pool.map(lambda _: (barrier.wait(), works(store))[1], range(8))) == [True] * 8
+    for logins in (1, 2):
+        barrier = threading.Barrier(6)
+        with ThreadPoolExecutor(6) as pool:
+            assert list(pool.map(lambda _: (barrier.wait(), works(store))[1], range(6))) == [True] * 6
         assert seen.count(("POST", "auth/approle/login")) == logins
         bao().ask("POST", "auth/token/revoke", {"token": store._session.held})
 
@@ -16370,7 +16379,7 @@ COMMANDS_THAT_READ = ["run", "--no-mask", "--", "true"], ["run", "--", "true"], 
 
 @pytest.mark.parametrize("argv", COMMANDS_THAT_READ)
 def test_a_command_reads_each_secret_once_for_all_fields_and_stages(stub, argv, say, monkeypatch):
-    keys = [f"s{n}" for n in range(30)]
+    keys = [f"s{n}" for n in range(12)]
     many = {"data": {"data": {"a": "a-value-1", "b": "b", "b__PREVIOUS": "c"}, "metadata": {"version": 1}}}
     server = stub(lambda request: http_json({"data": {"keys": keys}} if b"list=true" in request else many))
     env = {"VAULT_ADDR": server.address, "VAULT_TOKEN": TELLTALE, "PAISSIVE_BACKEND": "vault"}
@@ -16378,7 +16387,7 @@ def test_a_command_reads_each_secret_once_for_all_fields_and_stages(stub, argv, 
         monkeypatch.setenv(name, value)
     # Without masking, `run` becomes the command.
     status = cli(*argv, env=env).returncode if "--no-mask" in argv else say(*argv)[0]
-    assert (status, server.tries("/data/"), server.tries("/metadata/")) == (0, 30, 1)
+    assert (status, server.tries("/data/"), server.tries("/metadata/")) == (0, 12, 1)
     assert server.connections <= 10
 
 
@@ -17391,7 +17400,7 @@ def test_an_adversary_between_client_and_server_causes_errors_but_no_wrong_value
     for number, store in itertools.product(range(8), direct):
         store.set_fields(f"s{number}", {"id": f"s{number}", "value": f"s{number}: 0"})
         possible[store.settings.mount, f"s{number}"] = {f"s{number}: 0"}
-    while adversary.exchanges < 200:
+    while adversary.exchanges < 100:
         kv, name = dice.randrange(2), f"s{dice.randrange(8)}"
         values = possible[stores[kv].settings.mount, name]
         new = f"{name}: {adversary.exchanges}"
@@ -17408,7 +17417,7 @@ def test_an_adversary_between_client_and_server_causes_errors_but_no_wrong_value
     for (mount, name), values in possible.items():
         held = direct[mount == "kv1"].get_fields(name)
         assert held.pop("value") in values and held == {"id": name}
-    assert min(outcomes["done"], outcomes["error"]) > 15
+    assert min(outcomes["done"], outcomes["error"]) > 5
 
 
 def a_cluster(tmp_path):
@@ -17435,8 +17444,8 @@ def a_cluster(tmp_path):
 def test_no_acknowledged_write_is_lost_when_the_active_node_is_killed(tmp_path):
     active, *others = a_cluster(tmp_path)
     store, acknowledged = others[0].store(client_timeout=10), {}  # a standby node, which may lag behind
-    for number in range(40):
-        if number == 20:
+    for number in range(20):
+        if number == 10:
             active.stop()  # SIGKILL
         name = f"app/{number % 7}#n{number}"
         with contextlib.suppress(ps.Unavailable):
@@ -17444,7 +17453,7 @@ def test_no_acknowledged_write_is_lost_when_the_active_node_is_killed(tmp_path):
             acknowledged[name] = str(number)
         with contextlib.suppress(ps.Unavailable):
             assert {name: store.get(name) for name in [*acknowledged][-3:]}.items() <= acknowledged.items()
-    assert {name: store.get(name) for name in acknowledged} == acknowledged and len(acknowledged) > 25
+    assert {name: store.get(name) for name in acknowledged} == acknowledged and len(acknowledged) > 12
     for node in others:
         node.stop()
 
@@ -17471,15 +17480,15 @@ def documents(stub, monkeypatch):
     return types.SimpleNamespace(reads=reads, server=server)
 
 
-@pytest.mark.parametrize("count", [1, 10, 100])
+@pytest.mark.parametrize("count", [1, 10, 40])
 def test_references_of_an_environment_cost_one_read_for_each_document(documents, say, monkeypatch, count):
-    for number in range(100):
+    for number in range(40):
         monkeypatch.setenv(f"U_{number}", f"secret://vault/d{number % count}#f{number}")
     environment, values = ps.environment_with_secrets(ps.default_manager.store("env"))
     assert sorted(documents.reads) == sorted(f"d{number}" for number in range(count))
-    seen = {(number % count, environment[f"U_{number}"]) for number in range(100)}
+    seen = {(number % count, environment[f"U_{number}"]) for number in range(40)}
     assert len(seen) == count  # none is torn
-    assert all(environment[f"U_{number}"] in values[f"U_{number}"] for number in range(100))
+    assert all(environment[f"U_{number}"] in values[f"U_{number}"] for number in range(40))
     documents.reads.clear()
     assert say("run", "--", "true")[0] == 0 and len(documents.reads) == count
 

@@ -6,7 +6,7 @@ collected rarely meanwhile, or it takes half as long again.
 The tests' folders are in memory where they can be: a disk would be busy with their thousands of small files.
 
 A worker of pytest-xdist reports a set-up or a teardown only if it didn't pass, as it does with
-collections: to send, read and count reports takes more than many a test.
+collections, and no test's begin and end: to send, read and count reports takes more than many a test.
 """
 
 import contextlib
@@ -42,12 +42,10 @@ def pytest_configure(config):
 class FewReports:
     @staticmethod
     def pytest_runtest_protocol(item, nextitem):
-        """Do what pytest does, but for the reports that say nothing."""
-        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        """Do what pytest does, but for reports that say nothing, and for each test's begin and end."""
         for report in runner.runtestprotocol(item, nextitem=nextitem, log=False):
             if report.when == "call" or not report.passed:
                 item.ihook.pytest_runtest_logreport(report=report)
-        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
 
