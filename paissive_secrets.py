@@ -11969,11 +11969,11 @@ def _texts_of(value: str) -> tuple[set[str], set[str]]:
 
 
 def _ways_to_quote(text: str) -> Iterator[str]:
-    """Yield a text as it stands between the quotes of shells, SQL and CSV.
+    """Yield a text as it stands between the quotes of shells, SQL and CSV, and in files of Compose and make.
 
     At its ends, quotes stay as they are: there, a doubled one may be a quote of JSON and one that it escapes.
     """
-    for quote, doubled in (("'", "'\\''"), ("'", "'\"'\"'"), ("'", "''"), ('"', '""')):
+    for quote, doubled in (("'", "'\\''"), ("'", "'\"'\"'"), ("'", "''"), ('"', '""'), ("$", "$$")):
         yield text[:1] + text[1:-1].replace(quote, doubled) + text[-1:]
 
 

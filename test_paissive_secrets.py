@@ -20413,6 +20413,7 @@ def spelled(value):
     texts["an attribute"] = texts["XML"].replace('"', "&quot;")
     for quote in ("&#39;", "&apos;"):
         texts[quote] = html.escape(value).replace("&#x27;", quote)
+    texts |= {"Compose": value.replace("$", "$$")}
     texts |= {"SQL": value.replace("'", "''"), "shlex": shlex.quote(value).strip("'")}
     texts["shell"] = value.replace("'", "'\\''")
     texts["bash's"] = re.sub(r"[\\']", r"\\\g<0>", value).replace("\n", "\\n")  # in $'...'
@@ -20431,7 +20432,7 @@ def test_a_few_values_are_masked_like_many_wherever_the_data_is_split(count):
 
 
 @pytest.mark.parametrize(
-    "value", [VALUE, " cor-rect_ho.rse ", "8letters", "ab\ncdefgh", "it''s 88", "C:\\folder\\"]
+    "value", [VALUE, " cor-rect_ho.rse ", "8letters", "ab\ncdefgh", "it''s 88", "C:\\folder\\", "a$b$$c 88"]
 )
 def test_mask_every_encoding_at_every_split_point(value):
     encodings = ps.Encodings([value])
