@@ -6103,15 +6103,18 @@ class SealedFolder:
         text = "".join(f"{line}\n" for line in lines).encode()
         return self.previous_file, seal(text, new.recipient())
 
-    def seal_entries(self, keys: Keys) -> Iterator[tuple[str, bytes]]:
+    def seal_entries(self, keys: Keys, removal_time: str) -> Iterator[tuple[str, bytes]]:
         """Yield path and new content of each secret's and policy's file, sealed to the new identity.
 
-        Skip those that neither identity opens; raise Corrupt for a damaged file.
+        The leavers know all that is here now, so where a clock was wrong, entries from after the removal get
+        its time. Skip those that neither identity opens; raise Corrupt for a damaged file.
         """
         old_first = keys.all()[::-1]  # the old identity opens nearly all of them
         for path, _ in list(self.entries()):
             with suppress(WrongKey):
                 entry = _open_texts(path, old_first, "name", "value")
+                if keys.leavers and entry.get("updated", "") > removal_time:
+                    entry["updated"] = removal_time
                 yield path, seal_texts(entry, keys.seal_to)
 
     @contextmanager
@@ -7350,7 +7353,7 @@ class FileStore(LockingStore):
         for name in keys.leavers:
             files.delete_member(name)  # 5
         files.replace([files.seal_version(new, removal_time)])  # 6
-        files.replace(files.seal_entries(keys))  # 7
+        files.replace(files.seal_entries(keys, removal_time))  # 7
         files.replace(files.seal_recipient(member, new) for member in staying)
         os.unlink(files.previous_file)  # 8
         sync_folder(self.folder, "the store has a new identity")

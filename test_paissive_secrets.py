@@ -11635,6 +11635,20 @@ def test_a_value_that_is_set_again_after_a_removal_is_still_known_to_who_left(fi
     assert known_to_leavers(files) == ["app/db"]
 
 
+@pytest.mark.parametrize("seconds", [-1000, 1000])
+def test_who_left_knew_all_that_was_there_whatever_the_clock_said_then(files, team, clock, seconds):
+    clock[0] += seconds
+    files.set("DB", "by a wrong clock")
+    clock[0] -= seconds
+    files.rekey()  # which changes no time
+    clock[0] -= 500
+    files.rekey(without="bob")
+    assert known_to_leavers(files) == ["DB", "app/db"]
+    clock[0] += 1
+    files.set("DB", "new-value")
+    assert known_to_leavers(files) == ["app/db"]
+
+
 def test_nobody_knew_a_value_without_a_time_in_a_store_that_nobody_left(files):
     sealing('{"name": "DB", "value": "x"}', ours)(DB)
     assert known_to_leavers(files) == []
