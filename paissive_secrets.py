@@ -11642,8 +11642,7 @@ def _end_of_plain(text: str, start: int, end: int, *, is_root: bool) -> int:
     It goes on with each next line that is text: one that is indented further than the scalar's parent, or any
     that has no key, isn't an item, and doesn't begin like a tag of a template language. The latter may be one
     line too many, since the parent's column isn't known of a scalar that begins its line: then a value is
-    refused that could be written. A scalar that is the
-    root of a document goes on with items and tags, too.
+    refused that could be written. A scalar that is the root of a document goes on with items and tags, too.
     """
     indent = _column_of_parent(text, start) + 1
     marker = r"(?:---|\.\.\.)(?:\s|\Z)"  # of a document, which ends any scalar
@@ -13384,6 +13383,9 @@ def parse_interval(interval: Any, what: str) -> float:
     return seconds
 
 
+_MAX_CLOCK_SKEW = 86_400  # seconds, between machines that rotate the same secret
+
+
 def _due_date(name: str, policy: dict[str, Any]) -> str:
     """Return when a rotation is due by its policy, in UTC; for an unfinished one, when it began.
 
@@ -13402,8 +13404,8 @@ def _is_overlap_over(name: str, policy: dict[str, Any]) -> bool:
 def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
     """Return when an interval of the policy, "every" or "keep_previous", ends, in UTC.
 
-    It began with the last rotation or, if there was none, when that was scheduled. Raise BadValue if the
-    policy has no valid time or interval.
+    It began with the last rotation or, if there was none, when that was scheduled. Warn if that is in the
+    future, since a clock was wrong. Raise BadValue if the policy has no valid time or interval.
     """
     import calendar
 
@@ -13413,6 +13415,9 @@ def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
         start = calendar.timegm(time.strptime(text, TIME_FORMAT))
     except ValueError:
         raise BadValue(f"{what} has no valid time", hint="schedule it again") from None
+    if start > time.time() + _MAX_CLOCK_SKEW:
+        problem = f"{show(name)} was rotated or scheduled in the future, at {text}"
+        warn_once(f"{problem}, and so is due late; if the clock is right now: rotate now {shell_word(name)}")
     return format_time(start + parse_interval(policy.get(interval), f"{interval} in {what}"))
 
 

@@ -21771,6 +21771,19 @@ def clock(monkeypatch):
     return now
 
 
+def test_a_rotation_by_a_clock_that_was_ahead_is_warned_of_until_the_next_one(rotation, clock, capfd):
+    for ahead, warned in ((86_400, False), (10**9, True), (0, False)):
+        clock[0] += ahead
+        rotation.schedule("DB_PASSWORD", "30d")
+        rotation.rotate("DB_PASSWORD")
+        clock[0] -= ahead
+        capfd.readouterr()
+        assert rotation.due() == []
+        said = "'DB_PASSWORD' was rotated or scheduled in the future, at 2058-09-23T09:46:40Z, "
+        said += "and so is due late; if the clock is right now: rotate now DB_PASSWORD\n"
+        assert capfd.readouterr().err == (f"paissive_secrets: warning: {said}" if warned else "")
+
+
 def test_what_is_due_is_rotated_and_then_due_an_interval_later(rotation, clock):
     rotation.schedule("DB_PASSWORD", "30d")
     ps.set_secret("API_TOKEN", OLD, backend=rotation._backend)
