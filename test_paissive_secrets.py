@@ -30981,6 +30981,8 @@ def test_the_version_before_makes_no_difference(path):
 
     choose = random.Random(path)
     lines = [f'password = "{TOKEN[n:]}"' for n in range(9)] + ["key", "    value: " + TOKEN, "x" * 150, ""]
+    lines += [GITHUB, f"db://ada:{TOKEN}@db.acme.io", f"ada:{TOKEN}@tcp(db.acme.io)/x"]  # searched in lines
+    lines += ps.make_samples("u+k3{L16} {B20}+/{B20}+ACR{A6} $1${A8}${A22}").split()
     version = choose.choices(lines, k=40)
     for _ in range(100):
         at = choose.randrange(40)
@@ -30989,6 +30991,19 @@ def test_the_version_before_makes_no_difference(path):
         spans = found(text)
         assert not found("nothing\n" * 20)
         assert spans == found(text)
+
+
+def test_searches_of_lines_leave_out_those_that_the_text_before_has():
+    searches = ps._LineSearches()
+    lines = [b"remark number %d\n" % n for n in range(200)]
+    searches.find_in(b"".join(lines))
+    lines[100] = GITHUB.encode() + b"\n"
+    text = b"".join(lines)
+    with_lines_left_out = []
+    searches._last[1][lambda text, begin, end: with_lines_left_out.append(text[begin:end]) or ()] = []
+    runs = searches.find_in(text)[ps._token_runs]
+    assert [text[slice(*run)] for run in runs] == [GITHUB.encode()]
+    assert GITHUB.encode() in with_lines_left_out[0] and len(with_lines_left_out[0]) < len(text) / 5
 
 
 def test_a_line_counts_anew_if_what_follows_it_has_changed_since_the_version_before():
