@@ -18500,7 +18500,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(
     st.dictionaries(st.sampled_from("abc"), JSON_VALUES, min_size=1),
     st.sampled_from([None, 0, 1, "\t"]),
@@ -20011,7 +20011,7 @@ PLACES = [
     ("shell", "A=@", read_by_shells),
     ("shell", 'A="@"', read_by_shells),
     ("shell", "# it's\nexport B='it is' A=@ # it's", read_by_shells),
-    ("shell", 'B="$(dirname "$0")/${HOME}$?"; A="@"; case $A in x) A= ;; esac', read_by_shells),
+    ("shell", 'B="$(echo "$0")/${HOME}$?"; A="@"; case $A in x) A= ;; esac', read_by_shells),
     # In these, the number sign continues a word, and begins no comment.
     ("shell", 'A=\\ #"\n@\n"; A=${A#???}; A=${A%?}', read_by_shells),
     ("shell", 'A=$(echo b)#"\n@\n"; A=${A#???}; A=${A%?}', read_by_shells),
@@ -20971,10 +20971,14 @@ def test_mask_decodes_no_escape_after_which_no_value_goes_on(monkeypatch):
 
 
 def test_mask_what_any_name_of_html_stands_for():
-    for name, char in html.entities.html5.items():
-        value = f"corr3ct{char}horse"
-        if name.endswith(";") and (char.isascii() and len(char) == 1 or name.startswith("b")):
-            assert ps.Encodings([value]).mask(f"<corr3ct&{name}horse>") == "<***>", name
+    named = {
+        name: char
+        for name, char in html.entities.html5.items()
+        if name.endswith(";") and (char.isascii() and len(char) == 1 or name.startswith("b"))
+    }
+    encodings = ps.Encodings([f"corr3ct{char}horse" for char in {*named.values()}])
+    shown = encodings.mask("".join(f"<corr3ct&{name}horse>|" for name in named)).split("|")
+    assert [name for name, text in zip(named, shown) if text != "<***>"] == []
 
 
 @pytest.mark.parametrize(
@@ -21147,7 +21151,7 @@ PARTS_OF_ESCAPES += [b"&", b"#", b"&#x110000;", b"&#xd83d;", b"amp;", b"lt", b";
 
 def test_nothing_that_looks_like_escapes_stops_the_mask():
     rng = random.Random(0)
-    for _ in range(150):
+    for _ in range(80):
         parts = [*rng.choices(PARTS_OF_ESCAPES, k=12), rng.randbytes(2), rng.randbytes(3)]
         rng.shuffle(parts)
         values = [rng.choice(["41's-secret", "&Tr0ubador9", os.fsdecode(b"".join(parts))])]
@@ -30984,7 +30988,7 @@ def test_the_version_before_makes_no_difference(path):
     lines += [GITHUB, f"db://ada:{TOKEN}@db.acme.io", f"ada:{TOKEN}@tcp(db.acme.io)/x"]  # searched in lines
     lines += ps.make_samples("u+k3{L16} {B20}+/{B20}+ACR{A6} $1${A8}${A22}").split()
     version = choose.choices(lines, k=40)
-    for _ in range(100):
+    for _ in range(50):
         at = choose.randrange(40)
         version[at : at + choose.randrange(3)] = choose.choices(lines, k=choose.randrange(3))
         text = "\n".join(version) + choose.choice(["", "\n"])
@@ -32524,11 +32528,11 @@ def test_a_key_store_is_found_by_what_it_holds():
 
 
 @pytest.mark.slow
-def test_ten_thousand_hostile_inputs_never_make_a_scan_raise():
+def test_thousands_of_hostile_inputs_never_make_a_scan_raise():
     draw = random.Random(7)
     pieces = [proofs(rule)[0].encode() for rule in ps._prefixed_rules()] + [PEM.encode(), GITHUB.encode()]
     pieces += b'password = |://|@|Basic |\n|\r\n|\xff\xfe|\0|"|\\|\x27|='.split(b"|")
-    for _ in range(10_000):
+    for _ in range(5_000):
         parts = [draw.choice(pieces) for _ in range(draw.randrange(1, 5))]
         data = bytearray(b"".join(p[draw.randrange(len(p)) :][: draw.randrange(1, 60)] for p in parts))
         data[draw.randrange(len(data))] = draw.randrange(256)
@@ -32679,7 +32683,7 @@ def test_explain_finds_a_line_of_a_large_file(line, encoding):
 
 
 def test_explain_of_a_file_without_end_of_line_takes_little_memory(folder):
-    (folder / "a.log").write_bytes(b"x " * 20_000_000)
+    (folder / "a.log").write_bytes(b"x " * 16_000_000)
     done, peak = measured("audit", "--explain", "a.log:1", cwd=folder)
     assert done.startswith(b"nothing here") and peak < 45e6
 
@@ -33424,8 +33428,8 @@ class Past:
 
 
 @pytest.mark.slow
-def test_history_of_120_commits_is_what_audits_of_every_version_report(repository, tmp_path_factory):
-    past, expected, texts = Past(repository, 120), {}, {}
+def test_history_of_80_commits_is_what_audits_of_every_version_report(repository, tmp_path_factory):
+    past, expected, texts = Past(repository, 80), {}, {}
     for number, path, text in past.versions:
         texts[past.commits[number], path] = text
         alone = tmp_path_factory.mktemp("version")
@@ -36323,7 +36327,7 @@ def test_a_canary_appears_in_no_output(repository, monkeypatch, capfd):
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout")
-@pytest.mark.parametrize("commits", [0, pytest.param(4, marks=pytest.mark.slow)])  # all would take long
+@pytest.mark.parametrize("commits", [0, pytest.param(2, marks=pytest.mark.slow)])  # all would take long
 def test_the_project_audits_itself_clean(commits):
     recent = git(ROOT, "rev-list", f"--max-count={commits + 1}", "HEAD").split()
     args = ["--history", f"{recent[-1]}..HEAD"] if commits else []
@@ -36373,10 +36377,11 @@ def test_known_values_are_found_everywhere_and_in_every_encoding(repository, hel
         if where == "message":
             by = ("tag", "-a", str(n)) if n % 2 else ("commit", "-q", "--allow-empty")
             git(repository, *by, "--cleanup=verbatim", "-F", path.name)
-        if where == "dangling":
-            git(repository, "hash-object", "-w", path.name)
-        if where in ("message", "dangling"):
-            path.unlink()
+    paths = [f"{n}.txt" for n in range(len(ENCODINGS))]
+    if where == "dangling":
+        git(repository, "hash-object", "-w", *paths)
+    if where in ("message", "dangling"):
+        [*map(os.remove, paths)]
     git(repository, "add", ".")
     if where in ("history", "stash"):
         git(repository, *(("commit", "-qm", "x") if where == "history" else ("stash", "-q")))
@@ -36825,14 +36830,16 @@ def test_a_large_file_that_is_not_read_to_its_end_hides_no_other_in_the_history(
     assert [finding.path for finding in ps.audit(history=[])] == ["b.py"]
 
 
-@pytest.mark.parametrize("name", ["a.zip", "a.jar", "a.tar", "a.tar.gz"])
 @pytest.mark.parametrize("where", ["tree", "index", "history"])
-def test_archives_are_read_when_asked_for(repository, name, where):
+def test_archives_are_read_when_asked_for(repository, where):
     options = {"tree": {}, "index": {"staged": True}, "history": {"history": []}}[where]
-    pack(repository / name, c=f"A_TOKEN={token()}\n", d=f"x = 1\nB_TOKEN={token(1)}\n")
+    names = ["a.jar", "a.tar", "a.tar.gz", "a.zip"]
+    for number, name in enumerate(names):
+        tokens = token(2 * number), token(2 * number + 1)
+        pack(repository / name, c=f"A_TOKEN={tokens[0]}\n", d=f"x = 1\nB_TOKEN={tokens[1]}\n")
     git(repository, "add", ".") if where == "index" else commit(repository)
-    found = [(finding.path, finding.line) for finding in ps.audit(archives=True, **options)]
-    assert found == [(f"{name}!b/c.env", 1), (f"{name}!b/d.env", 2)]
+    found = sorted((finding.path, finding.line) for finding in ps.audit(archives=True, **options))
+    assert found == [place for name in names for place in ((f"{name}!b/c.env", 1), (f"{name}!b/d.env", 2))]
     assert leaks(**options) == set()
 
 
