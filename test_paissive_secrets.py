@@ -193,35 +193,98 @@ def cli(*argv, cwd=None, env=None, stdin=b"", timeout=60):
 
 
 def run_in_fork(argv, variables, folder, stdin, timeout):
-    """Run a program as a FORKER does, in a tenth of the time that Python takes to start and to load it."""
-    os.umask(mask := os.umask(0))
-    reading, writing = os.pipe()
+    """Run a program in a tenth of the time that Python takes to start and to load the module."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors, ThreadPoolExecutor() as pool:
-        with socket.socket(socket.AF_UNIX) as connection, open(reading, "rb") as given:
-            connection.settimeout(timeout)
-            connection.connect(forker())
-            socket.send_fds(connection, [b"."], [given.fileno(), out.fileno(), errors.fileno()])
-            given.close()
-            pool.submit(write_to, writing, stdin)
-            connection.sendall(marshal.dumps((argv, variables, os.path.abspath(folder), mask)))
-            connection.shutdown(socket.SHUT_WR)
-            status = int.from_bytes(connection.recv(2), "big", signed=True)
+        streams = {"stdin": subprocess.PIPE, "stdout": out, "stderr": errors}
+        program = Forked(argv, env=variables, cwd=folder, **streams)
+        pool.submit(write_to, program.stdin, stdin)
+        status = program.wait(timeout)
         out.seek(0), errors.seek(0)
         return subprocess.CompletedProcess(argv, status, out.read(), errors.read())
 
 
-def run_code(code, folder, stdin=""):
+class Forked:
+    """A program in a fork of a FORKER, as if it had been started; has what tests use of subprocess.Popen.
+
+    It ignores the signals `ignored`. In a session of its own, a terminal that it reads from is its own, too.
+    """
+
+    def __init__(self, argv, env=os.environ, cwd=os.curdir, start_new_session=False, ignored=(), **streams):
+        os.umask(mask := os.umask(0))
+        self.returncode, self.connection = None, socket.socket(socket.AF_UNIX)
+        self.connection.connect(forker())
+        places = [self._open(number, streams) for number in range(3)]
+        socket.send_fds(self.connection, [b"."], places)
+        [*map(os.close, places)]
+        how = start_new_session, [*map(int, ignored)]
+        self.connection.sendall(marshal.dumps(([*argv], dict(env), os.path.abspath(cwd), mask, *how)))
+        self.connection.shutdown(socket.SHUT_WR)
+        self.pid = int.from_bytes(self.connection.recv(4), "big")
+
+    def _open(self, number, streams):
+        """The descriptor that the program gets for a stream; the other end of a pipe becomes an attribute."""
+        name = ("stdin", "stdout", "stderr")[number]
+        stream = streams.get(name, number)
+        if stream != subprocess.PIPE:
+            return os.dup(stream if isinstance(stream, int) else stream.fileno())
+        reading, writing = os.pipe()
+        if number == 0:
+            self.stdin = open(writing, "wb", buffering=0)
+            return reading
+        setattr(self, name, open(reading, "rb", buffering=0))
+        return writing
+
+    def wait(self, timeout=60):
+        if self.returncode is None:
+            self.connection.settimeout(timeout)
+            self.returncode = int.from_bytes(self.connection.recv(2), "big", signed=True)
+            self.connection.close()
+        return self.returncode
+
+    def poll(self):
+        with contextlib.suppress(BlockingIOError):
+            self.wait(timeout=0)
+        return self.returncode
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    terminate = functools.partialmethod(send_signal, signal.SIGTERM)
+    kill = functools.partialmethod(send_signal, SIGKILL)
+
+    def communicate(self, data=b""):
+        write_to(self.stdin, data)
+        printed = [
+            getattr(self, name).read() if hasattr(self, name) else None for name in ("stdout", "stderr")
+        ]
+        self.wait()
+        return printed
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, failure, *_):
+        if failure:  # which would otherwise wait for ever
+            self.kill()
+        for name in ("stdin", "stdout", "stderr"):
+            if hasattr(self, name):
+                getattr(self, name).close()
+        self.wait()
+
+
+def run_code(code, folder, *argv, stdin=""):
     """Run a program that imports the module, as run_in_fork does; what comes back holds text."""
     script = folder / "program.py"
     script.write_text(code)
-    done = run_in_fork([str(script)], dict(os.environ), folder, stdin.encode(), 60)
+    done = run_in_fork([str(script), *argv], os.environ, folder, stdin.encode(), 60)
     done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
     return done
 
 
-def write_to(descriptor, data):
+def write_to(pipe, data):
     """Write to a pipe, whose reader may go away, and close it."""
-    with contextlib.suppress(BrokenPipeError), open(descriptor, "wb") as pipe:
+    with contextlib.suppress(BrokenPipeError), pipe:
         pipe.write(data)
 
 
@@ -417,9 +480,12 @@ class Terminal:
         self.master, self.slave = os.openpty()
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
         self.before = termios.tcgetattr(self.slave)
-        places = dict.fromkeys(("stdin", "stdout", "stderr"), self.slave)
-        take = functools.partial(fcntl.ioctl, self.slave, termios.TIOCSCTTY, 0)
-        self.process = subprocess.Popen(argv, **places, start_new_session=True, preexec_fn=take, **more)
+        more.update(dict.fromkeys(("stdin", "stdout", "stderr"), self.slave), start_new_session=True)
+        if argv[0].endswith(".py"):
+            self.process = Forked(argv, **more)
+        else:
+            take = functools.partial(fcntl.ioctl, self.slave, termios.TIOCSCTTY, 0)
+            self.process = subprocess.Popen(argv, preexec_fn=take, **more)
         self.seen = b""
 
     def until(self, text):
@@ -647,7 +713,7 @@ def transcript(text):
 # Runs programs in forks of itself, which needn't load again what they import: each as if it had been started
 # with the arguments, variables, folder, umask and streams of who connects, who then gets its exit status.
 FORKER = """
-import contextlib, gc, importlib, marshal, os, runpy, select, signal, socket, sys
+import contextlib, fcntl, gc, importlib, marshal, os, runpy, select, signal, socket, sys, termios
 place, *preload = sys.argv[1:]
 for name in preload:
     importlib.import_module(name)
@@ -655,7 +721,13 @@ import paissive_secrets as module
 gc.freeze()
 
 
-def run(argv, variables, folder, mask):
+def run(argv, variables, folder, mask, starts_session, ignored):
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+    if starts_session:
+        os.setsid()
+        if os.isatty(0):
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     os.environ.clear()
     os.environ.update(variables)
     os.chdir(folder)
@@ -681,6 +753,7 @@ def start(connection):
     if program:
         for stream in streams:
             os.close(stream)
+        connection.sendall(program.to_bytes(4, "big"))
         return program
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -724,8 +797,9 @@ forker = _socket.socket(_socket.AF_UNIX)
 forker.connect(PLACE)
 streams = b"".join(number.to_bytes(4, sys.byteorder) for number in range(3))
 forker.sendmsg([b"."], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
-forker.sendall(marshal.dumps((sys.argv[1:], dict(os.environ), os.getcwd(), mask)))
+forker.sendall(marshal.dumps((sys.argv[1:], dict(os.environ), os.getcwd(), mask, False, [])))
 forker.shutdown(_socket.SHUT_WR)
+forker.recv(4)
 sys.exit(int.from_bytes(forker.recv(2), "big", signed=True) % 256)
 """
 # What commands import from Python, and from cryptography.hazmat.
@@ -19801,7 +19875,7 @@ def test_an_import_that_is_killed_leaves_whole_values_and_can_be_repeated(tmp_pa
         sys.argv[1:] = "--backend", "file", "import", "-", "--replace"
         ps.run_as_program()
     """
-    importing = run_code(code, tmp_path, json.dumps(values))
+    importing = run_code(code, tmp_path, stdin=json.dumps(values))
     unfinished = list(tmp_path.glob(".paissive/.paissive-tmp/new-*"))
     held = {name: store.get(name) for name in store.names()}
     assert importing.returncode == (-kill if kill == SIGKILL else 128 + kill) and 30 < len(held) < 70
@@ -23562,7 +23636,7 @@ def test_a_value_that_a_command_would_take_for_a_reference_is_not_passed_on(valu
 # === Processes ===
 
 SAFE = "correct-horse-" + "battery"  # a value for commands, which no output may show
-SECRETS = {"APP_TOKEN": SAFE, "PYTHONPATH": str(ROOT)}
+SECRETS = {"APP_TOKEN": SAFE, "PYTHONPATH": str(ROOT)}  # and where RUN finds the module
 RUN = [sys.executable, "-m", MODULE.stem, "run"]
 
 
@@ -23616,17 +23690,17 @@ def test_run_masks_what_a_command_prints_and_ends_as_it_does(run):
         assert run(*argv) == (b"", NO_COMMAND, 2)
 
 
-def test_run_masks_where_it_inherits_more_open_files_than_select_can_wait_for(tmp_path):
-    code = f"""
-import os, resource, subprocess, sys
-resource.setrlimit(resource.RLIMIT_NOFILE, (2000, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-files = [os.dup(0) for _ in range(1100)]
-command = [sys.executable, "-m", {MODULE.stem!r}, "run", "APP_TOKEN", "--", "printenv", "APP_TOKEN"]
-sys.exit(subprocess.call(command, pass_fds=files))
-"""
-    env = {**os.environ, **SECRETS}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, cwd=tmp_path)
-    assert (done.stdout, done.stderr, done.returncode) == (b"***\n", b"", 0)
+def test_run_masks_where_it_inherits_more_open_files_than_select_can_wait_for(tmp_path, monkeypatch):
+    code = """if 1:
+        import os, resource, paissive_secrets as ps
+        resource.setrlimit(resource.RLIMIT_NOFILE, (2000, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        files = [os.dup(0) for _ in range(1100)]
+        ps._IS_PROGRAM = True
+        ps.run_as_program()
+    """
+    monkeypatch.setenv("APP_TOKEN", SAFE)
+    done = run_code(code, tmp_path, "run", "APP_TOKEN", "--", "printenv", "APP_TOKEN")
+    assert (done.stdout, done.stderr, done.returncode) == ("***\n", "", 0)
 
 
 def test_run_without_dashes_says_where_a_command_with_options_goes(say):
@@ -23987,15 +24061,9 @@ def test_run_leaves_a_command_without_a_terminal_of_its_own_in_our_session(run):
     assert shown[4:6] == [b"%d" % os.getpgrp(), b"%d" % os.getsid(0)]
 
 
-class started(subprocess.Popen):  # noqa: N801 - reads as a function
-    def __init__(self, *argv, **more):
-        more = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0, **more}
-        super().__init__([*RUN, *argv], env={**os.environ, **SECRETS}, **more)
-
-    def __exit__(self, failure, *more):
-        if failure:  # which would otherwise wait for ever
-            self.kill()
-        super().__exit__(failure, *more)
+def started(*argv, **more):
+    more = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **more}
+    return Forked([str(MODULE), "run", *argv], env={**os.environ, **SECRETS}, **more)
 
 
 def test_run_without_masking_becomes_the_command():
@@ -24125,9 +24193,8 @@ def test_run_forwards_signals():
 
 
 def test_run_keeps_ignoring_a_hangup_that_its_parent_ignores():
-    ignore = functools.partial(signal.signal, signal.SIGHUP, signal.SIG_IGN)
     script = "trap 'echo alive' USR1; echo ready; while :; do sleep 0.02; done"
-    with started("APP_TOKEN", *sh(script), preexec_fn=ignore) as process:
+    with started("APP_TOKEN", *sh(script), ignored=[signal.SIGHUP]) as process:
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGUSR1)  # is forwarded after the other one would be
@@ -24149,21 +24216,21 @@ def test_leases_are_looked_after_however_long_they_last(monkeypatch):
     assert (failures, next(times, None)) == ([], None)
 
 
-def test_run_forwards_all_signals_that_come_before_the_command_has_started():
+def test_run_forwards_all_signals_that_come_before_the_command_has_started(tmp_path, monkeypatch):
     code = """if 1:
-        import runpy, signal, subprocess, sys
+        import signal, subprocess, sys, paissive_secrets as ps
 
         def start(*argv, popen=subprocess.Popen, **more):
             signal.raise_signal(signal.SIGCONT)
             signal.raise_signal(signal.SIGTERM)
             return popen(*argv, **more)
 
-        subprocess.Popen = start
-        sys.argv[1:] = "run APP_TOKEN -- sleep 90".split()
-        runpy.run_module("paissive_secrets", run_name="__main__")
+        subprocess.Popen, ps._IS_PROGRAM = start, True
+        ps.run_as_program()
     """
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **SECRETS}, capture_output=True)
-    assert (done.returncode, done.stderr) == (143, b"")
+    monkeypatch.setenv("APP_TOKEN", SAFE)
+    done = run_code(code, tmp_path, "run", "APP_TOKEN", "--", "sleep", "90")
+    assert (done.returncode, done.stderr) == (143, "")
 
 
 # --- Output ---
@@ -24231,9 +24298,8 @@ def test_no_new_size_of_a_window_ends_the_wait_for_the_rest_of_the_output():
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, SIGHUP])
 def test_a_signal_ends_run_once_its_command_has_ended_even_if_nobody_reads_the_output(number):
-    more = {"stderr": subprocess.PIPE, "preexec_fn": lambda: signal.signal(number, signal.SIG_DFL)}
-    # More than one pipe holds, and less than two.
-    with started("APP_TOKEN", *sh("echo $$ >&2; head -c 100000 /dev/zero"), **more) as process:
+    script = "echo $$ >&2; head -c 100000 /dev/zero"  # more than one pipe holds, and less than two
+    with started("APP_TOKEN", *sh(script), stderr=subprocess.PIPE) as process:
         command = int(process.stderr.readline())
         with pytest.raises(ProcessLookupError):
             while True:
@@ -24249,7 +24315,7 @@ def test_a_signal_ends_run_once_its_command_has_ended_even_if_nobody_reads_the_o
 
 
 def run_on_a_terminal(script):
-    return Terminal(*RUN, "APP_TOKEN", *sh(script), env={**os.environ, **SECRETS})
+    return Terminal(str(MODULE), "run", "APP_TOKEN", *sh(script), env={**os.environ, **SECRETS})
 
 
 def test_run_on_a_terminal_gives_the_command_one_of_its_own():
@@ -24477,15 +24543,18 @@ ps.run_as_program()
 """
 
 
-def test_run_writes_nothing_and_ends_where_masking_fails():
+def test_run_writes_nothing_and_ends_where_masking_fails(tmp_path, monkeypatch):
+    monkeypatch.setenv("APP_TOKEN", SAFE)
+    said = f"paissive_secrets: {FAILED_MASKING}"
     for script in ("yes $APP_TOKEN", "yes $APP_TOKEN >&2", "echo $APP_TOKEN; yes >&2"):
-        words = [sys.executable, "-c", FAILS_TO_MASK, "run", "APP_TOKEN", *sh(script)]
-        done = subprocess.run(words, capture_output=True, env={**os.environ, **SECRETS}, timeout=30)
-        assert (done.stdout, err(done), done.returncode) == (b"", FAILED_MASKING, 2), script
+        done = run_code(FAILS_TO_MASK, tmp_path, "run", "APP_TOKEN", *sh(script))
+        assert (done.stdout, done.stderr, done.returncode) == ("", said, 2), script
 
 
-def test_run_on_a_terminal_writes_nothing_and_ends_where_masking_fails():
-    words = [sys.executable, "-c", FAILS_TO_MASK, "run", "APP_TOKEN", *sh("yes $APP_TOKEN")]
+def test_run_on_a_terminal_writes_nothing_and_ends_where_masking_fails(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(FAILS_TO_MASK)
+    words = [str(program), "run", "APP_TOKEN", *sh("yes $APP_TOKEN")]
     code, seen = on_a_terminal(*words, env={**os.environ, **SECRETS})
     assert (seen.decode().replace("\r\n", "\n"), code) == (f"paissive_secrets: {FAILED_MASKING}", 2)
 
@@ -25039,8 +25108,8 @@ def test_redact_takes_a_log_that_was_emptied_while_it_was_written():
 
 
 def test_redact_shows_a_line_of_a_stream_at_once():
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
-    with subprocess.Popen([*RUN[:-1], "redact"], env={**os.environ, **SECRETS}, **pipes) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with Forked([str(MODULE), "redact"], env={**os.environ, **SECRETS}, **pipes) as process:
         process.stdin.write(SAFE.encode() + b"\n")
         assert process.stdout.readline() == b"***\n"
 
@@ -39823,7 +39892,7 @@ def test_set_without_a_name_asks_for_one(say):
 )
 def test_set_prompts_twice_without_echo(again, status, said, tmp_path):
     answers = ["canary-é".encode(), again.encode()]
-    code, shown = on_a_terminal(*PROGRAM, "set", "A_TOKEN", answers=answers, cwd=tmp_path)
+    code, shown = on_a_terminal(str(MODULE), "set", "A_TOKEN", answers=answers, cwd=tmp_path)
     assert (code, b"canary" in shown, b"Traceback" in shown) == (status, False, False)
     assert (said in shown.decode(), os.listdir(tmp_path)) == (True, [".env"] if status == 0 else [])
 
@@ -39839,7 +39908,7 @@ def test_a_wrong_password_is_refused_before_a_value_is_typed(words, files, say, 
 
 def test_get_ends_its_line_on_a_terminal_only(tmp_path):
     (tmp_path / ".env").write_text("A_TOKEN=ü\n", encoding="utf-8")
-    assert on_a_terminal(*PROGRAM, "get", "A_TOKEN", cwd=tmp_path) == (0, "ü\r\n".encode())
+    assert on_a_terminal(str(MODULE), "get", "A_TOKEN", cwd=tmp_path) == (0, "ü\r\n".encode())
     plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     assert cli("get", "A_TOKEN", cwd=tmp_path, env=plain).stdout == "ü".encode()
 
@@ -39852,11 +39921,12 @@ def test_text_that_no_encoding_can_hold_is_printed_escaped(tmp_path):
 
 @pytest.mark.parametrize("number, code", SIGNALS)
 def test_a_signal_ends_a_command_quietly_unless_it_is_ignored(number, code, tmp_path):
-    start = functools.partial(signal.signal, number, signal.SIG_DFL if code else signal.SIG_IGN)
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with subprocess.Popen([*PROGRAM, "set", "A"], cwd=tmp_path, preexec_fn=start, **pipes) as process:
+    more = {
+        "ignored": [] if code else [number],
+        **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE),
+    }
+    with Forked([str(MODULE), "set", "A"], cwd=tmp_path, **more) as process:
         process.stdin.write(b"canary")
-        process.stdin.flush()
         while waiting_in(process.stdin):
             time.sleep(0.01)  # until it has read that, and waits for the rest of the value
         process.send_signal(number)
@@ -40329,12 +40399,11 @@ def test_every_example_of_the_tools_user_works(tmp_path, monkeypatch, capsys, qu
 
     monkeypatch.chdir(tmp_path)
     env = {"PAISSIVE_MASTER_PASSWORD": "four words of mine", "PAISSIVE_SCRYPT_LOG_N": str(FAST)}
-    quick = {**env, "PYTHONPATH": str(module_for_quick_passwords().parent)}
     for name, text in {**env, "VAULT_ADDR": bao().address, "VAULT_TOKEN": bao().root}.items():
         monkeypatch.setenv(name, text)
     leak_all(tmp_path, "tests/a.py", "temp/b.py")
-    assert on_a_terminal(*PROGRAM, "set", "API_KEY", answers=[b"typed"] * 2)[0] == 0
-    assert cli("--backend", "file", "set", "DB_PASSWORD", stdin=b"blue", env=quick).returncode == 0
+    assert on_a_terminal(str(MODULE), "set", "API_KEY", answers=[b"typed"] * 2)[0] == 0
+    assert cli("--backend", "file", "set", "DB_PASSWORD", stdin=b"blue", env=env).returncode == 0
     for line, printed in USERS_PYTHON.items():
         assert ended(in_child(functools.partial(run, line))) == [0], line
         assert (line, Path("out").read_text().strip()) == (line, printed)
