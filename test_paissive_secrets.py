@@ -21795,9 +21795,13 @@ def test_a_failure_is_seen_where_a_program_ignores_the_end_of_its_children(rotat
 def test_a_command_line_below_one_that_ignores_the_end_of_its_children_sees_failures(here):
     (here / ".env").write_text(f"A_TOKEN={OLD}\n")
     ps.SecretRotation("env").schedule("A_TOKEN", "1d", apply="exit 3")
-    ignore = functools.partial(signal.signal, signal.SIGCHLD, signal.SIG_IGN)
-    done = subprocess.run([*PROGRAM, "rotate", "now", "A_TOKEN"], stderr=subprocess.PIPE, preexec_fn=ignore)
-    assert (done.returncode, b"ended with status 3" in done.stderr) == (2, True)
+    argv, pipes = (
+        [str(MODULE), "rotate", "now", "A_TOKEN"],
+        {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE},
+    )
+    with Forked(argv, ignored=[signal.SIGCHLD], **pipes) as rotating:
+        said = rotating.communicate()[1]
+    assert (rotating.returncode, b"ended with status 3" in said) == (2, True)
 
 
 def test_a_command_gets_the_value_on_stdin_and_nothing_that_opens_a_store(rotation, here, monkeypatch, capfd):
@@ -22284,9 +22288,8 @@ def kill_rotation(folder, script, kill):
     (folder / ".env").write_text(f"DB_PASSWORD={OLD}\n")
     rotation = ps.SecretRotation(ps.EnvironmentStore(str(folder / ".env")), folder / "rotation.json")
     rotation.schedule("DB_PASSWORD", "1d", apply=f"cd {folder}; {script}")
-    argv = [sys.executable, "-m", MODULE.stem, "rotate", "now", "DB_PASSWORD"]
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(argv, cwd=folder, env=env) as rotating:
+    argv = [str(MODULE), "rotate", "now", "DB_PASSWORD"]
+    with Forked(argv, cwd=folder, env={"PATH": os.environ["PATH"]}) as rotating:
         pid = eventually(lambda: int((folder / "pid").read_text()))
         eventually(lambda: f"(process {pid})" in refusal(rotation.abort, "DB_PASSWORD"))  # it was started
         rotating.send_signal(kill)
@@ -34282,16 +34285,14 @@ def test_a_hook_before_a_push_searches_for_the_values_of_the_env_file_where_it_w
     assert b"value of DEPLOY_TOKEN, current" in done.stdout, err(done)
 
 
-def test_logs_are_redacted_where_secrets_were_moved_once_they_are_read(shop):
+def test_logs_are_redacted_where_secrets_were_moved_once_they_are_read(shop, tmp_path):
     code = """if True:
         import logging, paissive_secrets as ps
         ps.redact_logs("env")
         ps.load_env(backend="file")
         logging.warning("it is %s", ps.get_secret("DB_URL"))"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True
-    )
-    assert (done.returncode, b"p-w9" in done.stderr, b"***" in done.stderr) == (0, False, True), err(done)
+    done = run_code(code, tmp_path)
+    assert (done.returncode, "p-w9" in done.stderr, "***" in done.stderr) == (0, False, True), done.stderr
 
 
 @pytest.fixture
@@ -35503,10 +35504,9 @@ def test_findings_have_at_least_the_confidence_asked_for_and_the_rest_is_not_sta
 
 def test_a_pipe_that_begins_with_a_single_byte_is_read_like_a_file(tmp_path):
     text = f"password = {CANARY}9x!\n".encode("utf-16")
-    argv = [*PROGRAM, "audit", "-"]
-    with subprocess.Popen(argv, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as auditing:
+    argv = [str(MODULE), "audit", "-"]
+    with Forked(argv, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as auditing:
         auditing.stdin.write(text[:1])
-        auditing.stdin.flush()
         time.sleep(0.2)
         assert b"[password]" in auditing.communicate(text[1:])[0]
 
@@ -39783,9 +39783,16 @@ def test_a_closed_pipe_and_a_full_disk_end_quietly(tmp_path):
         done = subprocess.run(asked, cwd=tmp_path, capture_output=True)
         return done.returncode, done.stdout, done.stderr
 
-    assert shell("$$ get A | head -c 1; exit ${PIPESTATUS[0]}") == (141, b"x", b"")
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with Forked([str(MODULE), "get", "A"], cwd=tmp_path, **pipes) as getting:
+        assert getting.stdout.read(1) == b"x"
+        getting.stdout.close()
+        assert (getting.wait(), getting.stderr.read()) == (141, b"")
     full = b"paissive_secrets: No space left on device: the output\n"
-    assert shell("$$ get A > /dev/full") == shell("$$ help set > /dev/full") == (2, b"", full)
+    with open("/dev/full", "wb") as stdout:
+        for words in (["get", "A"], ["help", "set"]):
+            with Forked([str(MODULE), *words], cwd=tmp_path, **{**pipes, "stdout": stdout}) as program:
+                assert (program.communicate()[1], program.wait()) == (full, 2)
     closed = b"paissive_secrets: Bad file descriptor: the output\n"
     assert shell("$$ get A >&-") == (2, b"", closed)
     assert shell("$$ set B --generate >&-")[0] == shell("$$ import - <&-")[0] == 0
@@ -40719,7 +40726,7 @@ def test_the_messages_that_readme_explains_are_those_that_people_meet(
         ):
             printed = say(script, copy)
         else:
-            say(before or ":", copy)
+            say(before, copy) if before else None
             run_here(last, copy, env, monkeypatch)
             printed = "".join(capsys.readouterr())
         assert (message in printed, "Traceback" in printed) == (True, False), (script, printed)
