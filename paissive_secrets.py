@@ -14769,7 +14769,8 @@ _LONG_AHEAD = (
 # In source, most names stand in lines that go on with neither a quote nor a digit. Those have no value, but
 # for one on the next line, after a quote, a dash or "value", or in a connection string: password=V user=a.
 _VALUE_AHEAD_IN_SOURCE = lazily(
-    rb"(?:(?![^\n0-9\"'`&;<>]{0,120}(?:\n(?!\s{0,40}[\"'v-])|;[ \t\r]*\n))"
+    # Twice the same letters: `re` goes back over them much faster to a literal than to one of two.
+    rb"(?:(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{0,40}[\"'v-]))(?![^\n0-9\"'`&;<>]{0,120};[ \t\r]*\n)"
     rb"|(?=[^\n]{0,120} [a-z]{4,7}=))"
 )
 _AHEAD = {
@@ -14969,10 +14970,10 @@ class _KeywordSearch:
     def _expression(self) -> bytes:
         """Return the expression for all words in a folded text, each from its first k on.
 
-        The next two letters come first, since most places fail there. `secret` and `nonce` are `sekret` and
+        The next three letters come first, since most places fail there. `secret` and `nonce` are `sekret` and
         `nonke`, and the group of each, which is empty, says which one it is:
 
-            k(?:r(?:e(?:(?<=sekre)t…(?P<w9>)))|e(?:(?:(?<=nonke)…(?P<w12>))))
+            k(?:r(?:e(?:t(?<=sekret)…(?P<w9>)))|e(?:(?:(?<=nonke)…(?P<w12>))))
         """
         marks = rb"[=~\">\\]"  # seldom after a k, so that one test for all of them is quicker
         branches: dict[bytes, dict[bytes, list[bytes]]] = {}  # by the letters after the k
@@ -14982,10 +14983,11 @@ class _KeywordSearch:
             is_mark = re.match(marks, folded[at + 1 :])
             second = marks if is_mark else re.escape(folded[at + 1 : at + 2])
             third = re.escape(folded[at + 2 : at + 3])
-            behind = b"(?<=%s)" % re.escape(folded[: at + 3]) if at or is_mark else b""
-            rest = re.escape(folded[at + 3 :]) + _AHEAD.get(word, b"")
+            fourth = re.escape(folded[at + 3 : at + 4])
+            behind = b"(?<=%s)" % re.escape(folded[: at + 4]) if at or is_mark else b""
+            rest = re.escape(folded[at + 4 :]) + _AHEAD.get(word, b"")
             branches.setdefault(second, {}).setdefault(third, []).append(
-                behind + rest + b"(?P<%s>)" % group.encode()
+                fourth + behind + rest + b"(?P<%s>)" % group.encode()
             )
         seconds = {letter: [_choices(thirds)] for letter, thirds in branches.items()}
         return b"k(?:%s)" % _choices(seconds)
@@ -15050,10 +15052,11 @@ class _KeywordSearch:
 def _folding(words: Iterable[bytes]) -> bytes:
     """Return a table that makes a text lower case, its rare letters `k`, and `'` a `"`.
 
-    Each word has a rare letter: besides those of _RARE, the rarest of each word without any.
+    Each word has a rare letter: besides those of _RARE, the rarest of each word without any. Short words come
+    first: long ones often have the rare letter of one of them.
     """
     rare = set(_RARE)
-    for word in words:
+    for word in sorted(words, key=len):
         if rare.isdisjoint(word):
             rare.add(min(word, key=_RAREST_FIRST.index))
     lower = bytes(range(256)).lower().replace(b"'", b'"')  # a keyword with a quote stands for both
@@ -15393,15 +15396,19 @@ def long_strings(text: bytes, language: _Language) -> Iterator[tuple[int, bytes]
     with ";". The begin is behind the quotes. Strings in one kind of quotes come before those in the other.
     """
     for quote in _LONG_QUOTES.get(language.ending, ()):
-        parts = text.split(quote)
-        at = 0
-        for before, part in zip(parts[::2], parts[1::2]):
-            at += len(before) + len(quote)
-            # The cheapest first: most aren't passed to anything.
-            sets = b"\n" in part and _PASSED.search(before[-20:]) and _SETS.match(part)
-            if sets and b";\n" not in part.replace(b"\r", b""):  # it isn't code
-                yield at, part
-            at += len(part) + len(quote)
+        after = 0  # behind the last string
+        opened = text.find(quote)
+        while opened >= 0:
+            begin = opened + len(quote)
+            end = find_or_end(text, quote, begin, len(text))
+            # The cheapest first: most have one line, or aren't passed to anything.
+            has_lines = text.find(b"\n", begin, end) >= 0
+            is_passed = has_lines and _PASSED.search(text, max(after, opened - 20), opened)
+            sets = is_passed and _SETS.match(text, begin, end)
+            if sets and b";\n" not in text[begin:end].replace(b"\r", b""):  # it isn't code
+                yield begin, text[begin:end]
+            after = end + len(quote)
+            opened = text.find(quote, after)
 
 
 def kind_of_raw_name(name: bytes) -> str:
@@ -17231,8 +17238,8 @@ def find_spans(
     what was decoded. `custom` are rules of the project. The kind of file follows from `path`; "" is text of
     no kind.
     """
-    # What is decoded must not replace the text of a history that has it in Base64.
-    places = (_line_searches() if encoded else _LineSearches()).find_in(text)
+    # What was decoded isn't compared: it must not replace the text of a history that has it in Base64.
+    places = _line_searches().find_in(text) if encoded else _search_lines(text, 0, len(text))
     runs = places[_token_runs]
     yield from _tokens_of_project(text, custom)
     if runs:
@@ -17255,7 +17262,7 @@ def find_spans(
     if language.kind == "source":
         yield from _spans_in_long_strings(text, path)
     elif language.kind != "log":
-        yield from _password_hashes(text, places[_find_hash_ids])
+        yield from _password_hashes(text)
     yield from _keys_with_plus(text, places[_find_plus_signs])
     if language.kind in ("docs", "none"):
         yield from _values_in_tables(text, path)
@@ -17467,13 +17474,12 @@ _BESIDE_ID = 200  # bytes on either side of an AWS key id that have its secret
 
 def _token_runs(text: bytes, begin: int, end: int) -> list[_Range]:
     """Return the place of each run of 20 or more letters, digits, _ and - in these lines."""
-    lines = text[begin:end].translate(_TWO_CLASSES)
+    find = text[begin:end].translate(_TWO_CLASSES).find
+    stop = 0
     runs: list[_Range] = []
-    start = lines.find(_RUN)
-    while start >= 0:
-        stop = find_or_end(lines, b" ", start, len(lines))
-        runs.append((begin + start, begin + stop))
-        start = lines.find(_RUN, stop)
+    while stop >= 0 and (start := find(_RUN, stop)) >= 0:
+        stop = find(b" ", start)
+        runs.append((begin + start, begin + stop if stop >= 0 else end))
     return runs
 
 
@@ -17936,12 +17942,9 @@ def _key_object(rule: str, member: re.Pattern[bytes], text: bytes, at: int) -> D
 _HASH_ID = lazily(rb"\$(?:[\w-]{1,22}|\d{4,7}:[\w+/=]{11,66})\$")
 
 
-def _password_hashes(text: bytes, ids: list[_Range]) -> Iterator[Span]:
-    """Yield hashes of passwords that are known by their own form, such as bcrypt's $2b$…
-
-    Nothing is one without what `_HASH_ID` matches, which is in these places.
-    """
-    if ids:  # mostly, the long expression needn't be compiled
+def _password_hashes(text: bytes) -> Iterator[Span]:
+    """Yield hashes of passwords that are known by their own form, such as bcrypt's $2b$…"""
+    if b"$" in text and _HASH_ID.search(text):  # mostly, the long expression needn't be compiled
         rule = pattern_rules()["password-hash"]
         yield from (judge_span(rule, found.span(), found[0]) for found in PASSWORD_HASH.finditer(text))
 
@@ -18315,11 +18318,6 @@ def _find_plus_signs(text: bytes, begin: int, end: int) -> Iterable[_Range]:
     return _find_matches(_PLUS, b"+", text, begin, end)
 
 
-def _find_hash_ids(text: bytes, begin: int, end: int) -> Iterable[_Range]:
-    """Return the places of what each hash of a password has."""
-    return _find_matches(_HASH_ID, b"$", text, begin, end)
-
-
 def _find_matches(
     regex: re.Pattern[bytes], sign: bytes, text: bytes, begin: int, end: int
 ) -> Iterable[_Range]:
@@ -18329,7 +18327,12 @@ def _find_matches(
     return (found.span() for found in regex.finditer(text, begin, end))
 
 
-_LINE_SEARCHES = (_token_runs, _find_urls, _find_go_hosts, _find_plus_signs, _find_hash_ids)
+_LINE_SEARCHES = (_token_runs, _find_urls, _find_go_hosts, _find_plus_signs)
+
+
+def _search_lines(text: bytes, begin: int, end: int) -> _Places:
+    """Return what each search finds in these lines of a text."""
+    return {search: [*search(text, begin, end)] for search in _LINE_SEARCHES}
 
 
 class _LineSearches:
@@ -18337,18 +18340,22 @@ class _LineSearches:
 
     def __init__(self) -> None:
         # The text that was searched last, and what was found in it; `find_in` replaces both at once.
-        self._last: tuple[bytes, _Places] = (b"", {search: [] for search in _LINE_SEARCHES})
+        self._last: tuple[bytes, _Places] = (b"", {})
 
     def find_in(self, text: bytes) -> _Places:
         """Return what each search finds in a text."""
+        import bisect
+
         last, last_places = self._last
         begin, end = differing_lines(last, text)
         moved = len(text) - len(last)
-        places: _Places = {}
+        places = _search_lines(text, begin, end)
         for search, known in last_places.items():
-            ahead = [place for place in known if place[0] < begin]
-            behind = [(start + moved, stop + moved) for start, stop in known if start + moved >= end]
-            places[search] = [*ahead, *search(text, begin, end), *behind]
+            ahead = known[: bisect.bisect_left(known, (begin, 0))]
+            behind = known[bisect.bisect_left(known, (end - moved, 0)) :]
+            if moved:
+                behind = [(start + moved, stop + moved) for start, stop in behind]
+            places[search] = [*ahead, *places[search], *behind]
         self._last = text, places
         return places
 
