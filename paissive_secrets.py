@@ -3294,6 +3294,7 @@ _UNCLOSED = "has a quote that is never closed"
 _UNESCAPED = r"(?<!\\)(?:\\\\)*"  # what follows isn't behind a backslash that counts
 BY_HAND = "store it by hand"
 COMPOSED = "composed of others"
+ENCRYPTED = "encrypted by dotenvx: decrypt the file first"
 # "node" is dotenv, with and without dotenv-expand, Next.js and Node.js itself.
 DOTENV_READERS = ["bash", "python-dotenv", "node", "phpdotenv", "godotenv", "ruby", "compose"]
 _PORTABLE = ["bash", "python-dotenv", "compose"]  # a rewrite suits these
@@ -11088,6 +11089,8 @@ class Import:
         if self.is_rewritten:
             for_others = self.replacement is Replacement.COMMENT
             reason = self.dotenv.reason_to_stay(name, for_others=for_others)
+        if re.fullmatch(r"encrypted:[\w+/=]{40,}", value):  # a program would get this for its password
+            reason = ENCRYPTED
         if looks_like_reference(value) and reason != COMPOSED:
             self.references[name] = value  # importing it could overwrite the secret that it names
         elif reason:
@@ -22225,7 +22228,9 @@ def _warn_of_secrets_left(path: str, found: Import) -> None:
         _say(f"warning: what is left in {path} can't be audited: {error}")
     if places:
         _say(f"note: an audit still finds secrets in {path}: {', '.join(places)}")
-    is_plaintext_left = bool(places) or any(reason != COMPOSED for reason in found.left.values())
+    is_plaintext_left = bool(places) or any(
+        reason not in (COMPOSED, ENCRYPTED) for reason in found.left.values()
+    )
     is_committed = bool(last_commit(path))
     if is_committed and found.secrets:
         _say(

@@ -19425,6 +19425,17 @@ def test_import_leaves_and_names_what_readers_read_differently():
     assert wrong_results(left_and_imported, rows) == {}
 
 
+def test_import_takes_no_text_that_dotenvx_encrypted_for_a_value(env_file, say):
+    text = f'A_TOKEN=encrypted:{"Bq+/" * 11}=\nDB_HOST="encrypted:{"Bq+/" * 11}="\n'
+    env_file.write_text(text + "B_TOKEN=encrypted:no\n")
+    left = "left: 'A_TOKEN' (encrypted by dotenvx: decrypt the file first)\n"
+    said = say("import", ".env", "--backend", "file")[1]
+    assert left in said and "plaintext" not in said
+    assert env_file.read_text() == text + "# B_TOKEN: in the file store\n"
+    left = "left: 'A_TOKEN', 'DB_HOST' (encrypted by dotenvx: decrypt the file first)\n"
+    assert left in say("import", "-", "--all", "--backend", "file", stdin=text)[1]
+
+
 def test_import_says_what_it_leaves_where_it_is(env_file, say):
     env_file.write_text("A_TOKEN=ab#cd\nDB_PASSWORD=p-w9\n")
     left = "left: 'A_TOKEN' (read differently by node, phpdotenv, ruby: quote it)\n"
