@@ -36443,7 +36443,8 @@ def test_the_project_audits_itself_clean(commits):
     args = ["--history", f"{recent[-1]}..HEAD"] if commits else []
     done = cli("audit", *args, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, b""), done.stdout.decode()
-    assert int(re.search(rb"in ([0-9,]+) files", done.stdout)[1].replace(b",", b"")) >= 4
+    searched = int(re.search(rb"in ([0-9,]+) files", done.stdout)[1].replace(b",", b""))
+    assert searched >= (1 if commits else 4)  # a commit may change one file only
 
 
 def test_a_copy_of_the_module_has_no_findings_of_its_own_in_a_project(tmp_path):
