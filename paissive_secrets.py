@@ -1012,7 +1012,9 @@ def rule_prefixes(prefix: str) -> list[str]:
 # A run is a stretch of letters, digits, _ and -. A token is found by its first run, which begins with its
 # prefix, such as ghp_, or follows the lead of its prefix, such as the SG. of SendGrid.
 
-_SIGNS_IN_SHAPES = frozenset("+/%.$~:=¦BTX")  # signs that a token may have, and the classes with one
+# What gives a shape signs, but not the begin of a group: a sign itself, and the classes with signs.
+_SIGN_IN_SHAPE = lazily(r"(?<!\(\?)(?<!\(\?<)[+/%.:$¦~=]|\{[BTX]")
+_SIGNS_OF_CLASSES = {"{B": "+/", "{T": ".~+/%=", "{X": "="}
 _RUN_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 
 
@@ -1059,20 +1061,21 @@ class _Prefixes:
     def __init__(self) -> None:
         """Take the prefixes of all built-in rules."""
         self.by_text: dict[bytes, list[_Prefix]] = {}  # several rules may share one
-        # Those with a lead, by the last two or three bytes before the run that follows it.
-        self.joints: dict[bytes, list[_Prefix]] = {}
         self.texts: dict[bytes, tuple[bytes, ...]] = {}  # by their first two bytes
-        self.heads: set[bytes] = set()  # the first two bytes of those whose tokens go on after a sign
+        # Those with a lead, by the last two to four bytes before the run that follows it.
+        self.joints: dict[bytes, list[_Prefix]] = {}
+        # By a sign, the first two bytes of those whose tokens may have it after their prefix.
+        self.heads: dict[bytes, set[bytes]] = {}
         for rule in _prefixed_rules():
-            may_have_sign = not _SIGNS_IN_SHAPES.isdisjoint(rule.shape)
+            signs = _signs_in(rule.shape)
             for text in map(str.encode, rule_prefixes(rule.prefix)):
                 lead = text.rstrip(_RUN_LETTERS)
                 prefix = _Prefix(text, len(lead), rule)
                 if text not in self.by_text:
                     self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
                 self.by_text.setdefault(text, []).append(prefix)
-                if may_have_sign:
-                    self.heads.add(text[:2])
+                for sign in signs:
+                    self.heads.setdefault(sign, set()).add(text[:2])
                 for end in _ends_of_lead(lead, rule.shape):
                     self.joints.setdefault(end, []).append(prefix)
         self.sized: dict[int, list[_Prefix]] = {}  # without a prefix, by the size of a token's first run
@@ -1098,16 +1101,24 @@ class _Prefixes:
         """
         for known in self.texts.get(text[start : start + 2], ()):
             if text.startswith(known, start):
-                yield from ((start, prefix) for prefix in self.by_text[known])
-        for size_of_end in (3, 2):
+                for prefix in self.by_text[known]:
+                    yield start, prefix
+        for size_of_end in (4, 3, 2):
             for prefix in self.joints.get(text[max(0, start - size_of_end) : start], ()):
                 if text.startswith(prefix.text, start - prefix.lead):
                     yield start - prefix.lead, prefix
-        yield from ((start, prefix) for prefix in self.sized.get(size, ()))
+        for prefix in self.sized.get(size, ()):
+            yield start, prefix
+
+
+def _signs_in(shape: str) -> set[bytes]:
+    """Return the signs that a token of this shape may have after its prefix."""
+    found = _SIGN_IN_SHAPE.findall(shape)
+    return {sign.replace("¦", "|").encode() for part in found for sign in _SIGNS_OF_CLASSES.get(part, part)}
 
 
 def _ends_of_lead(lead: bytes, shape: str) -> list[bytes]:
-    """Return what two or three bytes may be in front of the first run of a token with this lead and shape.
+    """Return what two to four bytes may be in front of the first run of a token with this lead and shape.
 
     Without a lead, return none: the run itself is looked up.
     """
@@ -1117,7 +1128,7 @@ def _ends_of_lead(lead: bytes, shape: str) -> list[bytes]:
         return [b"%d%s" % (digit, lead) for digit in range(10)]
     if shape.startswith("(?<=[\"']") and len(lead) == 2:  # a quote is before it
         return [quote + lead for quote in (b'"', b"'")]
-    return [lead[-3:]]
+    return [lead[-4:]]
 
 
 @cache  # compiled when a prefix is first met: most never are
@@ -17498,18 +17509,12 @@ def _tokens(text: bytes, runs: Iterable[_Range]) -> Iterator[Span]:
     searched = 0  # the beginnings of tokens before this have been looked at
     for start, end in runs:
         alike = texts.get(text[start : start + 2])  # prefixes with these first two bytes
+        begins = alike is not None and text.startswith(alike, start)
         is_sized = end - start in sized
-        mark = text[start - 1]
-        if not alike and not is_sized and mark not in _MARKS:
+        if not (begins or is_sized or text[start - 1] in _MARKS):
             searched = end
             continue  # most runs
-        begins = alike is not None and text.startswith(alike, start)
-        before = ""
-        if mark not in _LITERAL_QUOTES or text[start - 2] in _JOINS:  # else no literal may precede it
-            before = _before_run(text[start - 3 if start > 2 else 0 : start])
-        if not (begins or before or is_sized):
-            searched = end
-            continue
+        before = _before_run(text[start - 4 if start > 3 else 0 : start])
         if before == "escape" and not begins and text[start] in b"nrt":  # which is a part of the escape
             start += 1
             begins = text.startswith(texts.get(text[start : start + 2], ()), start)
@@ -17520,10 +17525,13 @@ def _tokens(text: bytes, runs: Iterable[_Range]) -> Iterator[Span]:
         if begins or before == "lead" or is_sized:
             span = _token_at(text, start, end - start)
         if not span and before in ("lead", "sign"):
-            if searched < start - 1 and _may_go_on(text[start:end], mark):
+            if searched < start - 1 and _may_go_on(text[start:end], text[start - 1]):
                 span = _token_around(text, max(searched, start - _REACH_OF_PREFIX), start)
                 searched = end
-        elif not span and mark in _LITERAL_QUOTES and (begins or _is_joined(text, start)):
+        elif not span and (
+            (begins and text[start - 1] in _LITERAL_QUOTES)
+            or (before == "joined" and _is_joined(text, start))
+        ):
             span = _split_token(text, start)
         if span and not _continues_base64(text, span):
             done = span.end
@@ -17534,20 +17542,21 @@ def _tokens(text: bytes, runs: Iterable[_Range]) -> Iterator[Span]:
 
 @lru_cache(1 << 12)
 def _before_run(before: bytes) -> str:
-    """Return what the three bytes before a run are to it; "" for nothing.
+    """Return what the four bytes before a run are to it; "" for nothing.
 
     It is "lead" if the lead of a token's prefix may end there, "sign" for another sign that tokens have,
     "joined" for a quote that another literal may precede, and "escape" for a backslash.
     """
     joints = prefixes().joints
-    if before in joints or before[-2:] in joints:
+    if before in joints or before[-3:] in joints or before[-2:] in joints:
         return "lead"
     last = before[-1:]
     if last in _SIGNS:
         return "sign" if last else ""
     if last == b"\\":
         return "escape"
-    ends_literal = before[1:2] in _LITERAL_QUOTES or (before[:1] in _JOINS and before[1:2] in _JOINS)
+    # Another literal ends right before the quote, or white space or a sign that joins them precedes it.
+    ends_literal = before[-2:-1] in _LITERAL_QUOTES or (before[-3:-2] in _JOINS and before[-2:-1] in _JOINS)
     return "joined" if last in _LITERAL_QUOTES and ends_literal else ""
 
 
@@ -17619,13 +17628,14 @@ def _with_all_parts(text: bytes, c: Candidate) -> Candidate:
 
 def _token_around(text: bytes, begin: int, start: int) -> Span | None:
     """Return the token that the run at `start` is in and that begins before it, from `begin` on; or None."""
-    begin += len(text[begin:start].rstrip(_TOKEN_LETTERS))  # all from here on may be in one token
     known = prefixes()
-    if known.heads.isdisjoint(_ALSO_IN_WORD.findall(text, begin, start)):  # most runs
+    heads = known.heads.get(text[start - 1 : start], set())
+    begin += len(text[begin:start].rstrip(_TOKEN_LETTERS))  # all from here on may be in one token
+    if heads.isdisjoint(_ALSO_IN_WORD.findall(text, begin, start)):  # most runs
         return None
     for word in _WORD_BEGIN.finditer(text, begin, start):
         at = word.start()
-        is_head = word[0] in known.heads and text.startswith(known.texts[word[0]], at)
+        is_head = word[0] in heads and text.startswith(known.texts[word[0]], at)
         span = _token_at(text, at) if is_head else None
         if span and span.end > start:
             return span
