@@ -9364,8 +9364,10 @@ class VaultStore(Store):
 
         NotFound or Deleted if there are none.
         """
+        import copy
+
         fields = self._find(_secret_path(path), version).require_fields(path, version)
-        return fields.copy()  # of a dynamic secret, later reads return the same fields
+        return copy.deepcopy(fields)  # of a dynamic secret, later reads return the same fields
 
     def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None) -> int:
         """Replace all fields; return the new version, 0 in KV 1.
