@@ -185,7 +185,7 @@ def shared_folder(monkeypatch):
 def cli(*argv, cwd=None, env=None, stdin=b"", timeout=60):
     """Run the command line in an environment of its own; what comes back holds bytes."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(SETTINGS)}
-    variables = {**clean, "PYTHONPATH": str(ROOT), **(env or {})}
+    variables = {**clean, **(env or {}), "PYTHONPATH": str(ROOT)}
     if any(name.startswith(("PYTHON", "LC_")) for name in env or ()):  # what Python reads when it starts
         argv = [sys.executable, "-m", MODULE.stem, *argv]  # -m spares the time to compile it
         return subprocess.run(argv, cwd=cwd, env=variables, input=stdin, capture_output=True, timeout=timeout)
