@@ -1012,7 +1012,7 @@ def rule_prefixes(prefix: str) -> list[str]:
 # A run is a stretch of letters, digits, _ and -. A token is found by its first run, which begins with its
 # prefix, such as ghp_, or follows the lead of its prefix, such as the SG. of SendGrid.
 
-# What gives a shape signs, but not the begin of a group: a sign itself, and the classes with signs.
+# What stands for signs in a shape: a sign itself, unless it begins a group, and the classes with signs.
 _SIGN_IN_SHAPE = lazily(r"(?<!\(\?)(?<!\(\?<)[+/%.:$¦~=]|\{[BTX]")
 _SIGNS_OF_CLASSES = {"{B": "+/", "{T": ".~+/%=", "{X": "="}
 _RUN_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
@@ -15091,7 +15091,7 @@ def _move(values: _Values, by: int) -> _Values:
 
 
 def differing_lines(last: bytes, text: bytes) -> tuple[int, int]:
-    """Return where the lines of a text begin and end that differ from the last, or what follows them does."""
+    """Return the place of the lines that differ from those of the last text, and of some before them."""
     if last[:64] != text[:64] and last[-64:] != text[-64:]:  # most texts of a tree
         return 0, len(text)
     view = memoryview(last)  # parts of which are no copies
@@ -18312,9 +18312,8 @@ def _tokens_of_project(text: bytes, rules: Iterable[Rule]) -> Iterator[Span]:
 # one with a few other lines: only those are searched, which saves up to a sixth of a history's time.
 # To add a search, write a function of this shape, and add it to _LINE_SEARCHES.
 
-_LineSearch = Callable[
-    [bytes, int, int], Iterable[_Range]
-]  # takes a text, and the place of the lines to search
+# Takes a text, and the place of the lines to search.
+_LineSearch = Callable[[bytes, int, int], Iterable[_Range]]
 _Places = dict[_LineSearch, "list[_Range]"]  # what each search found in a text, in order
 
 
